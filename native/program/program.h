@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+/// The step program: what `src/model/program.ts` describes, decoded and checked. Knows no arithmetic.
+namespace cidery::program {
+
+inline constexpr uint32_t none = 0xffffffffu;
+
+/// Columns [column, column + width) of a buffer; width 0 where an optional input is absent.
+struct Columns {
+  uint32_t buffer = 0;
+  uint32_t column = 0;
+  uint32_t width = 0;
+};
+
+enum class Domain : uint32_t { tokens = 0, selected = 1 };
+struct Buffer {
+  std::string name;
+  uint32_t width = 0;
+  Domain domain = Domain::tokens;
+};
+
+/// GGUF's block layouts, in the order of `blockFormats` in src/model/manifest.ts.
+enum class BlockFormat : uint32_t {
+  q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, mxfp4
+};
+enum class StorageKind : uint32_t { dense = 0, affine = 1, mxfp4 = 2, block = 3 };
+struct Storage {
+  StorageKind kind = StorageKind::dense;
+  uint32_t bits = 0;   // affine
+  uint32_t group = 0;  // affine
+  BlockFormat format = BlockFormat::q4_0;  // block
+};
+struct Parameter {
+  std::string path;
+  std::vector<uint32_t> shape;  // logical, outermost first
+  Storage storage;
+};
+
+struct Rope {
+  uint32_t width = 0;
+  bool traditional = false;
+  float base = 0;
+  float scale = 1;
+  float pre_scale = 1;
+  std::vector<float> frequencies;  // empty: base counts
+};
+
+struct Cache {
+  uint32_t key_heads = 0;
+  uint32_t head_width = 0;
+  uint32_t value_width = 0;
+  uint32_t window = 0;  // 0: every position stays visible
+};
+
+// One struct an operation; meanings and order in src/model/operations.ts and ops.def.
+struct Embed { Columns out; uint32_t table; float scale; };
+struct Norm {
+  Columns out, in;
+  uint32_t weight, bias;
+  float epsilon, weight_offset;
+  uint32_t kind;
+};
+struct Linear { Columns out, in; uint32_t weight, bias; };
+struct Attention {
+  Columns out, q, k, v;
+  uint32_t cache, heads, key_heads, head_width, value_width;
+  float scale, softcap;
+  uint32_t window, q_norm, k_norm, norm_kind;
+  float norm_epsilon, norm_weight_offset;
+  uint32_t rope;
+  float query_scale_beta;
+  uint32_t query_scale_original, sinks;
+};
+struct Activate { Columns out, gate, up; uint32_t kind; };
+struct Add { Columns out, a, b; float scale_b; };
+struct Select { Columns out, in; };
+struct Head { Columns in; uint32_t weight, bias; float scale, softcap; };
+using Operation = std::variant<Embed, Norm, Linear, Attention, Activate, Add, Select, Head>;
+
+struct Program {
+  uint32_t vocabulary = 0;
+  uint32_t context_length = 0;
+  std::vector<Buffer> buffers;
+  std::vector<Parameter> parameters;
+  std::vector<Rope> ropes;
+  std::vector<Cache> caches;
+  std::vector<Operation> operations;
+};
+
+/// Decodes and checks a program: counts bounded by the bytes, every index in range, widths and domains that fit,
+/// parameter shapes that fit their use, one head and it last, every input written before it is read.
+/// Throws Error `program_invalid` that names the operation and the field.
+Program decode_program(std::span<const std::byte> bytes);
+
+}  // namespace cidery::program
