@@ -1,8 +1,9 @@
 import { z } from 'zod';
 
 /**
- * What is on disk of one model, as the store found it and as a rank loads it: config, the byte range of every
- * tensor, and where the text side lies. It is plain JSON: the daemon sends it to a rank over the pipe.
+ * What is on disk of one model, as the store found it and as a rank loads it: config, the byte
+ * range of every tensor, and where the text side lies. It is plain JSON: the daemon sends it to a
+ * rank over the pipe.
  */
 
 /** Element layouts that safetensors files hold; `U32` carries MLX's packed affine words. */
@@ -46,7 +47,7 @@ export type TensorFormat = z.infer<typeof tensorFormatSchema>;
 
 /** What must be done to a tensor's values, in order, to make them what mlx-lm's parameter holds. */
 export const tensorTransformSchema = z.discriminatedUnion('kind', [
-  /** Undo llama.cpp's row order of q and k: row (h, i, j) of [heads, width/2, 2] came from (h, j, i). */
+  /** Undo llama.cpp's row order of q and k: row (h, i, j) of [heads, width/2, 2] was (h, j, i). */
   z.strictObject({ kind: z.literal('unpermuteRope'), heads: z.int().positive() }),
   /** Add a constant to every value (llama.cpp stores gemma's norms with their 1 added). */
   z.strictObject({ kind: z.literal('add'), value: z.number() }),
@@ -69,7 +70,7 @@ export const tensorEntrySchema = z.strictObject({
 export type TensorEntry = z.infer<typeof tensorEntrySchema>;
 
 export const modelTextSchema = z.strictObject({
-  /** Absolute path of a tokenizer.json; for a GGUF file one that the store wrote from its metadata. */
+  /** Absolute path of a tokenizer.json; for a GGUF file the store writes it from the metadata. */
   tokenizerPath: z.string().nullable(),
   /** Jinja source of the chat template; null when the model has none. */
   chatTemplate: z.string().nullable(),

@@ -1,6 +1,7 @@
 /**
  * The operations that a step program is made of, with their fields in encoding order. The twin of
- * `native/program/ops.def`: a test compares the two. An operation is complete when every executor runs it.
+ * `native/program/ops.def`: a test compares the two. An operation is complete when every executor
+ * runs it.
  */
 
 /** How a field is encoded, in 32-bit little-endian words. */
@@ -27,8 +28,8 @@ export const operations = {
   /** out[t] = table[token[t]] * scale. */
   embed: { code: 1, fields: { out: 'output', table: 'parameter', scale: 'f32' } },
   /**
-   * kind 0: RMS norm, x / sqrt(mean(x^2) + epsilon) * (weight + weightOffset); kind 1: layer norm (mean taken off),
-   * with an optional bias. The width of `in` is the normalized width.
+   * kind 0: RMS norm, x / sqrt(mean(x^2) + epsilon) * (weight + weightOffset); kind 1: layer norm
+   * (mean taken off), with an optional bias. The width of `in` is the normalized width.
    */
   norm: {
     code: 2,
@@ -48,12 +49,13 @@ export const operations = {
     fields: { out: 'output', in: 'input', weight: 'parameter', bias: 'optionalParameter' },
   },
   /**
-   * Causal attention of each sequence's new positions over its slot in cache `cache`, after writing the new keys and
-   * values there. In this order: q and k are normalized (normKind 0 no, 1 each head with weights [headWidth], 2 the
-   * whole width with weights [heads * headWidth]); rotated by `rope`; q multiplied by
-   * 1 + queryScaleBeta * ln(1 + floor(position / queryScaleOriginal)) where queryScaleOriginal > 0; scores are
-   * scale * q.k, capped as softcap * tanh(score / softcap) where softcap > 0; a key is seen by a query when
-   * 0 <= queryPosition - keyPosition < window (window 0: no limit); `sinks` [heads] join each softmax's denominator.
+   * Causal attention of each sequence's new positions over its slot in cache `cache`, after writing
+   * the new keys and values there. In this order: q and k are normalized (normKind 0 no, 1 each
+   * head with weights [headWidth], 2 the whole width with weights [heads * headWidth]); rotated by
+   * `rope`; q multiplied by 1 + queryScaleBeta * ln(1 + floor(position / queryScaleOriginal)) where
+   * queryScaleOriginal > 0; scores are scale * q.k, capped as softcap * tanh(score / softcap) where
+   * softcap > 0; a key is seen by a query when 0 <= queryPosition - keyPosition < window (window 0:
+   * no limit); `sinks` [heads] join each softmax's denominator.
    */
   attention: {
     code: 4,
@@ -91,8 +93,8 @@ export const operations = {
   /** Copies the rows whose logits the step plan wants; `out` has the domain `selected`. */
   select: { code: 7, fields: { out: 'output', in: 'input' } },
   /**
-   * logits = (in * weight^T + bias) * scale, then softcap * tanh(logits / softcap) where softcap > 0. The last
-   * operation of a program; weight [vocabulary, inWidth].
+   * logits = (in * weight^T + bias) * scale, then softcap * tanh(logits / softcap) where softcap >
+   * 0. The last operation of a program; weight [vocabulary, inWidth].
    */
   head: {
     code: 8,

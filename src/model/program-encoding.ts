@@ -3,15 +3,17 @@ import { type FieldKind, none, operations } from './operations.ts';
 import type { Columns, Operation, ParameterStorage, Program } from './program.ts';
 
 /**
- * A program as the addon reads it: little-endian 32-bit words; a string is its byte length and its UTF-8 bytes padded
- * with zeros to whole words; a list is its length and its items.
+ * A program as the addon reads it: little-endian 32-bit words; a string is its byte length and its
+ * UTF-8 bytes padded with zeros to whole words; a list is its length and its items.
  *
  *     magic, version, vocabulary, contextLength
  *     buffers:    name, width, domain (0 tokens, 1 selected)
- *     parameters: path, shape (list), storage kind (0 dense, 1 affine, 2 mxfp4, 3 block), bits, group, block format
- *     ropes:      width, traditional, base, scale, preScale (f32), frequencies (list of f32, empty when base counts)
+ *     parameters: path, shape (list), storage
+ *     ropes:      width, traditional, base, scale, preScale, dynamicFactor (f32), dynamicFrom,
+ *                 frequencies (list of f32, empty when base counts)
  *     caches:     keyHeads, headWidth, valueWidth, window
  *     operations: code, then its fields as `operations` lists them
+ *     storage:    kind (0 dense, 1 affine, 2 mxfp4, 3 block), bits, group, block format
  */
 export const programMagic = 0x50444943; // "CIDP"
 export const programVersion = 1;
@@ -32,7 +34,8 @@ export function encodeProgram(program: Program): Uint8Array {
   });
   words.list(program.ropes, (rope) => {
     words.u32(rope.width, rope.traditional ? 1 : 0);
-    words.f32(rope.base, rope.scale, rope.preScale);
+    words.f32(rope.base, rope.scale, rope.preScale, rope.dynamicFactor);
+    words.u32(rope.dynamicFrom);
     words.list(rope.frequencies ?? [], (frequency) => words.f32(frequency));
   });
   words.list(program.caches, (cache) =>
@@ -74,11 +77,17 @@ class WordWriter {
   #length = 0;
 
   u32(...values: number[]): void {
-    for (const value of values) this.#view.setUint32(this.#claim(), value, true);
+    for (const value of values) {
+      const at = this.#claim();
+      this.#view.setUint32(at, value, true);
+    }
   }
 
   f32(...values: number[]): void {
-    for (const value of values) this.#view.setFloat32(this.#claim(), value, true);
+    for (const value of values) {
+      const at = this.#claim();
+      this.#view.setFloat32(at, value, true);
+    }
   }
 
   list<Item>(items: readonly Item[], write: (item: Item) => void): void {
@@ -99,6 +108,7 @@ class WordWriter {
     return new Uint8Array(this.#view.buffer, 0, this.#length);
   }
 
+  /** Offset of the next word; may replace the view, so it is called before the view is read. */
   #claim(): number {
     const at = this.#length;
     if (at + 4 > this.#view.byteLength) {

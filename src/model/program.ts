@@ -28,7 +28,10 @@ export type Operation = {
   };
 }[OperationName];
 
-/** A named matrix of activations: one row a token of the step, or one row a token whose logits are wanted. */
+/**
+ * A named matrix of activations: one row a token of the step, or one row a token whose logits are
+ * wanted.
+ */
 export interface ProgramBuffer {
   readonly name: string;
   readonly width: number;
@@ -54,9 +57,15 @@ export interface ProgramParameter {
 }
 
 /**
- * Rotary positions. The angle of pair i at position p is p * scale / frequencies[i] where `frequencies` is given
- * (wavelengths over 2 pi, as MLX takes them), else p * scale * base^(-2i / width). The rotary part of q and k is first
- * multiplied by `preScale`. `width` columns are rotated, the rest passes.
+ * Rotary positions. The angle of pair i at position p is p * scale / frequencies[i] where
+ * `frequencies` is given (wavelengths over 2 pi, as MLX takes them), else p * scale * base^(-2i /
+ * width). The rotary part of q and k is first multiplied by `preScale`. `width` columns are
+ * rotated, the rest passes.
+ *
+ * A dynamic rope (`dynamicFrom` > 0, no frequencies) stretches its base past the length it was
+ * trained for: at a position p >= dynamicFrom, base becomes base * (dynamicFactor * (p + 1) /
+ * dynamicFrom - (dynamicFactor - 1))^(width / (width - 2)). That is mlx-lm's rule for a step of one
+ * token, applied to every position, so that the chunks of a prompt do not change its keys.
  */
 export interface ProgramRope {
   readonly width: number;
@@ -65,6 +74,9 @@ export interface ProgramRope {
   readonly base: number;
   readonly scale: number;
   readonly preScale: number;
+  readonly dynamicFactor: number;
+  /** 0: the rope is not dynamic. */
+  readonly dynamicFrom: number;
   readonly frequencies: readonly number[] | null;
 }
 

@@ -1,0 +1,119 @@
+import type { z } from 'zod';
+import { CideryError } from '../base/error.ts';
+import { limits } from '../base/limits.ts';
+import { FieldError } from './http-error.ts';
+
+/**
+ * A request's body, read up to the limit and parsed. Throws `body_too_large`, `body_not_json`, and a FieldError with
+ * OpenAI's code for the first field that is wrong.
+ */
+export async function parseBody<Schema extends z.ZodType>(
+  request: Request,
+  schema: Schema,
+): Promise<z.infer<Schema>> {
+  const value = parseJson(await readText(request));
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0];
+  throw issue === undefined ? new CideryError('internal', 'no issue') : fieldError(issue, value);
+}
+
+async function readText(request: Request): Promise<string> {
+  const decoder = new TextDecoder('utf-8', { fatal: true });
+  let text = '';
+  let bytes = 0;
+  try {
+    for await (const chunk of request.body ?? []) {
+      bytes += chunk.byteLength;
+      if (bytes > limits.bodyMaxBytes) {
+        throw new CideryError('body_too_large', `the body is over ${limits.bodyMaxBytes} bytes`);
+      }
+      text += decoder.decode(chunk, { stream: true });
+    }
+    return text + decoder.decode();
+  } catch (cause) {
+    if (cause instanceof CideryError) throw cause;
+    if (cause instanceof TypeError) {
+      throw new CideryError('body_not_json', 'the body is not UTF-8', { cause });
+    }
+    throw new CideryError('cancelled', 'the client left while it sent the body', { cause });
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new CideryError('body_not_json', 'we could not parse the JSON body of your request', {
+      cause,
+      hint: 'send a JSON object with Content-Type: application/json',
+    });
+  }
+}
+
+type Issue = z.core.$ZodIssue;
+
+/** The deepest issue of a union is the one that its sender meant. */
+function deepest(issue: Issue, base: PropertyKey[]): { issue: Issue; path: PropertyKey[] } {
+  const path = [...base, ...issue.path];
+  if (issue.code !== 'invalid_union') return { issue, path };
+  const inner = issue.errors
+    .flatMap((errors) => errors.slice(0, 1))
+    .map((error) => deepest(error, path))
+    .filter((found) => found.path.length > path.length)
+    .sort((a, b) => b.path.length - a.path.length)[0];
+  return inner ?? { issue, path };
+}
+
+function fieldError(first: Issue, body: unknown): FieldError {
+  const { issue, path } = deepest(first, []);
+  const field = path.reduce<string>(
+    (text, key) =>
+      typeof key === 'number'
+        ? `${text}[${key}]`
+        : text === ''
+          ? String(key)
+          : `${text}.${String(key)}`,
+    '',
+  );
+  const missing = valueAt(body, path) === undefined;
+  if (missing && field !== '') {
+    return new FieldError(
+      'missing_required_parameter',
+      `Missing required parameter: '${field}'.`,
+      field,
+    );
+  }
+  return new FieldError(
+    codeOf(issue),
+    `Invalid value for '${field || 'body'}': ${issue.message}.`,
+    field || null,
+  );
+}
+
+function codeOf(issue: Issue): string {
+  if (issue.code === 'invalid_type') return 'invalid_type';
+  const kind = issue.code === 'too_big' ? 'above_max' : 'below_min';
+  if (issue.code === 'too_big' || issue.code === 'too_small') {
+    switch (issue.origin) {
+      case 'string':
+        return `string_${kind}_length`;
+      case 'array':
+        return `array_${kind}_length`;
+      case 'int':
+        return `integer_${kind}_value`;
+      case 'number':
+        return `decimal_${kind}_value`;
+      default:
+        return 'invalid_value';
+    }
+  }
+  return 'invalid_value';
+}
+
+function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
+  return path.reduce<unknown>(
+    (at, key) => (typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined),
+    value,
+  );
+}

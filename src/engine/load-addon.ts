@@ -1,0 +1,132 @@
+import { existsSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { CideryError } from '../base/error.ts';
+import type { Addon } from './addon.ts';
+
+/** `mlx` is linked to MLX; `cpu` to nothing but the C++ library. */
+export type AddonName = 'cpu' | 'mlx';
+
+/** The face of the addon that this code was written for; see native/addon/executors.cpp. */
+const abi = '1';
+
+const methods = [
+  'info',
+  'openEngine',
+  'loadParameters',
+  'bind',
+  'step',
+  'memory',
+  'closeEngine',
+  'watchLifeline',
+] as const satisfies readonly (keyof Addon)[];
+
+/** All functions are there; what they take and bring is the C++ side's part of the contract. */
+const addonSchema = z.custom<Addon>((value) => {
+  const shape = z.object(Object.fromEntries(methods.map((name) => [name, functionSchema])));
+  return shape.safeParse(value).success;
+});
+const functionSchema = z.custom((value) => typeof value === 'function');
+
+const hints: Readonly<Record<string, string>> = {
+  executor_unavailable: 'Choose another executor, or load the addon that holds this one.',
+  device_unavailable: 'Start without the GPU.',
+  addon_in_use: 'Load the addon in one thread of a process only.',
+  model_file_missing: 'Fetch the model again; its files were moved or deleted.',
+  model_file_broken: 'Fetch the model again; its files are incomplete or damaged.',
+  model_file_unreadable: 'Check the disk that holds the model.',
+  out_of_memory: 'Choose a smaller model or a shorter context, or end other programs.',
+};
+
+/**
+ * Loads an addon from `CIDERY_ADDONS`, else from `build/PLATFORM-ARCH` of this package, where
+ * set-up puts it. Every error that it throws or rejects with becomes a CideryError with the addon's
+ * code.
+ * @throws {CideryError} `addon_missing`, `addon_unusable` (it does not link on this machine),
+ *   `addon_mismatch` (it was built from other sources), `addon_in_use` (another thread of this
+ *   process has it).
+ */
+export function loadAddon(
+  name: AddonName,
+  environment: Readonly<Record<string, string | undefined>> = process.env,
+): Addon {
+  const path = join(addonFolder(environment), `cidery_${name}.node`);
+  if (!existsSync(path)) {
+    throw new CideryError('addon_missing', `there is no '${name}' addon at ${path}`, {
+      hint: 'Run set-up: node scripts/setup.mjs',
+    });
+  }
+  const loaded = addonSchema.safeParse(requireAddon(path));
+  if (!loaded.success) throw mismatch(path, 'functions are missing');
+  const addon = withCodedErrors(loaded.data);
+  const built = addon.info()['abi'];
+  if (built !== abi) throw mismatch(path, `its face is version ${built}, not ${abi}`);
+  return addon;
+}
+
+function addonFolder(environment: Readonly<Record<string, string | undefined>>): string {
+  const given = environment['CIDERY_ADDONS'];
+  if (given !== undefined && given !== '') return given;
+  // The same from src/engine and from dist/engine.
+  const root = fileURLToPath(new URL('../..', import.meta.url));
+  return join(root, 'build', `${process.platform}-${process.arch}`);
+}
+
+function requireAddon(path: string): unknown {
+  try {
+    return createRequire(import.meta.url)(path);
+  } catch (error) {
+    if (addonCode(error) === 'addon_in_use') throw codedError(error);
+    throw new CideryError('addon_unusable', `the addon ${path} does not load: ${String(error)}`, {
+      hint: 'Run set-up again on this machine: node scripts/setup.mjs',
+      cause: error,
+    });
+  }
+}
+
+function mismatch(path: string, what: string): CideryError {
+  return new CideryError('addon_mismatch', `the addon ${path} does not fit this code: ${what}`, {
+    hint: 'Run set-up again: node scripts/setup.mjs',
+  });
+}
+
+function addonCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+function codedError(error: unknown): CideryError {
+  const code = addonCode(error) ?? 'internal';
+  const message = error instanceof Error ? error.message : String(error);
+  const hint = hints[code];
+  return new CideryError(code, message, { cause: error, ...(hint === undefined ? {} : { hint }) });
+}
+
+function withCodedErrors(addon: Addon): Addon {
+  const now = <Result>(call: () => Result): Result => {
+    try {
+      return call();
+    } catch (error) {
+      throw codedError(error);
+    }
+  };
+  const later = async <Result>(call: () => Promise<Result>): Promise<Result> => {
+    try {
+      return await call();
+    } catch (error) {
+      throw codedError(error);
+    }
+  };
+  return {
+    info: () => now(() => addon.info()),
+    openEngine: (options) => now(() => addon.openEngine(options)),
+    loadParameters: (engine, sources) => later(() => addon.loadParameters(engine, sources)),
+    bind: (engine) => later(() => addon.bind(engine)),
+    step: (engine, plan) => later(() => addon.step(engine, plan)),
+    memory: (engine) => now(() => addon.memory(engine)),
+    closeEngine: (engine) => later(() => addon.closeEngine(engine)),
+    watchLifeline: (descriptor, code) => now(() => addon.watchLifeline(descriptor, code)),
+  };
+}

@@ -1,0 +1,56 @@
+import { writeFile } from 'node:fs/promises';
+import { Socket } from 'node:net';
+import { CideryError } from '../base/error.ts';
+import { JsonLines, jsonLine } from '../base/lines.ts';
+import { limits } from '../base/limits.ts';
+import { loadAddon } from './load-addon.ts';
+import {
+  controlDescriptor,
+  type FromRank,
+  lifelineDescriptor,
+  orphanExitCode,
+  toRankSchema,
+} from './protocol.ts';
+import { Rank } from './rank.ts';
+import { faultOf } from './request.ts';
+import { openRequestText } from './request-text.ts';
+import { runTextOperation } from './text-operations.ts';
+
+/** The process of a rank: control socket in, control socket out, and a lifeline to the daemon. */
+function main(): void {
+  loadAddon('cpu').watchLifeline(lifelineDescriptor, orphanExitCode);
+  const control = new Socket({ fd: controlDescriptor, readable: true, writable: true });
+  const send = (message: FromRank) => void control.write(jsonLine(message));
+  const leave = (exitCode: number) => {
+    control.end(() => process.exit(exitCode));
+  };
+  const fail = (error: unknown) => {
+    send({ type: 'failed', fault: faultOf(error) });
+    leave(1);
+  };
+  const rank = new Rank({
+    monotonic: () => performance.now(),
+    send,
+    loadAddon,
+    openText: (manifest) => openRequestText(manifest.text),
+    runTextOperation,
+    writeFile: (path, bytes) => writeFile(path, bytes),
+    leave,
+  });
+  const lines = new JsonLines(limits.rankLineMaxBytes);
+  control.on('data', (bytes) => {
+    try {
+      for (const value of lines.push(bytes)) rank.handle(toRankSchema.parse(value));
+    } catch (cause) {
+      fail(new CideryError('rank_protocol', 'the rank got an unreadable message', { cause }));
+    }
+  });
+  // The daemon is gone or wants nothing more.
+  control.on('close', () => process.exit(orphanExitCode));
+  control.on('error', () => process.exit(orphanExitCode));
+  process.on('uncaughtException', fail);
+  process.on('unhandledRejection', fail);
+  send({ type: 'hello', protocol: 1, pid: process.pid });
+}
+
+main();

@@ -1,0 +1,253 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { invariant } from '../base/error.ts';
+import {
+  type NewSequence,
+  Scheduler,
+  type SchedulerLimits,
+  type SequenceEvent,
+} from './scheduler.ts';
+import { Slots } from './slots.ts';
+import type { Sampler, StepPlan, StepResult } from './step-plan.ts';
+
+const sampler: Sampler = {
+  temperature: 0,
+  topP: 1,
+  minP: 0,
+  topK: 0,
+  repetition: 1,
+  presence: 0,
+  frequency: 0,
+  seed: 0n,
+  choice: 0,
+  promptLength: 0,
+  logprobs: null,
+  biases: [],
+  mask: null,
+};
+
+const limits: SchedulerLimits = {
+  promptTokensPerStep: 8,
+  promptShareMin: 2,
+  waitingMax: 100,
+  contextLength: 64,
+  sharedPrefixMin: 4,
+};
+
+/** A model whose next token is a function of all tokens before it: wrong positions give wrong answers. */
+function nextToken(tokens: readonly number[]): number {
+  return tokens.reduce((hash, token) => (hash * 31 + token + 7) % 997, 1);
+}
+
+/** Executes plans as the addon would, on token lists in place of keys and values. */
+class FakeExecutor {
+  readonly held: number[][];
+  computed = 0;
+
+  constructor(slots: number) {
+    this.held = Array.from({ length: slots }, () => []);
+  }
+
+  step(plan: StepPlan): StepResult {
+    for (const slot of plan.retired) this.held[slot] = [];
+    for (const { from, to, positions } of plan.copies) {
+      const source = this.at(from);
+      expect(source.length).toBeGreaterThanOrEqual(positions);
+      this.held[to] = source.slice(0, positions);
+    }
+    expect(new Set(plan.sequences.map((s) => s.slot)).size).toBe(plan.sequences.length);
+    const sequences = plan.sequences.map(({ slot, firstPosition, tokens, want }) => {
+      invariant(tokens !== 'lastSample', 'literal tokens');
+      const held = this.at(slot);
+      expect(held.length).toBeGreaterThanOrEqual(firstPosition);
+      this.held[slot] = [...held.slice(0, firstPosition), ...tokens];
+      this.computed += tokens.length;
+      const token = want.kind === 'sample' ? nextToken(this.at(slot)) : null;
+      return {
+        slot,
+        token,
+        finite: true,
+        logprob: null,
+        alternatives: [],
+        logits: new Float32Array(),
+      };
+    });
+    return { number: plan.number, sequences };
+  }
+
+  at(slot: number): number[] {
+    const held = this.held[slot];
+    invariant(held !== undefined, 'slot');
+    return held;
+  }
+}
+
+function sequence(key: string, tokens: number[], maxTokens: number): NewSequence {
+  return { key, tokens, maxTokens, stopIds: new Set(), work: { kind: 'generate', sampler } };
+}
+
+function expectedAnswer(prompt: readonly number[], count: number): number[] {
+  const tokens = [...prompt];
+  for (let i = 0; i < count; i++) tokens.push(nextToken(tokens));
+  return tokens.slice(prompt.length);
+}
+
+function tokensOf(events: readonly SequenceEvent[], key: string): number[] {
+  return events.flatMap((event) =>
+    event.kind === 'token' && event.key === key ? [event.token] : [],
+  );
+}
+
+function run(scheduler: Scheduler, executor: FakeExecutor, each?: () => void): SequenceEvent[] {
+  const events: SequenceEvent[] = [];
+  for (let steps = 0; steps < 10_000; steps++) {
+    const plan = scheduler.plan();
+    if (plan === null) return events;
+    scheduler.complete(executor.step(plan));
+    events.push(...scheduler.takeEvents());
+    each?.();
+  }
+  throw new Error('the scheduler does not come to rest');
+}
+
+describe('scheduler', () => {
+  test('one prompt is read in chunks and answered', () => {
+    const executor = new FakeExecutor(2);
+    const scheduler = new Scheduler(new Slots(2, 128, 4), limits);
+    const prompt = Array.from({ length: 19 }, (_, i) => i);
+    scheduler.add(sequence('a', prompt, 3));
+    const events = run(scheduler, executor);
+    expect(tokensOf(events, 'a')).toEqual(expectedAnswer(prompt, 3));
+    expect(events.at(0)).toEqual({ kind: 'admitted', key: 'a', reused: 0 });
+    expect(events.at(-1)).toMatchObject({ finish: 'length' });
+    expect(executor.computed).toBe(19 + 2);
+  });
+
+  test('a running sequence draws a token in every step while a long prompt is read', () => {
+    const executor = new FakeExecutor(2);
+    const scheduler = new Scheduler(new Slots(2, 128, 4), limits);
+    scheduler.add(sequence('a', [1, 2], 20));
+    const first = scheduler.plan();
+    invariant(first !== null, 'a plan');
+    scheduler.complete(executor.step(first));
+    scheduler.add(
+      sequence(
+        'b',
+        Array.from({ length: 40 }, (_, i) => i + 100),
+        1,
+      ),
+    );
+    for (let step = 0; step < 5; step++) {
+      const plan = scheduler.plan();
+      expect(plan?.sequences.map((s) => s.tokens.length)).toEqual([1, 8]);
+      if (plan !== null) scheduler.complete(executor.step(plan));
+    }
+  });
+
+  test('a growing conversation computes only what is new', () => {
+    const executor = new FakeExecutor(2);
+    const scheduler = new Scheduler(new Slots(2, 128, 4), limits);
+    const prompt = [1, 2, 3, 4, 5, 6];
+    scheduler.add(sequence('a', prompt, 4));
+    const answer = tokensOf(run(scheduler, executor), 'a');
+    const before = executor.computed;
+    const longer = [...prompt, ...answer, 7, 8];
+    scheduler.add(sequence('b', longer, 1));
+    const events = run(scheduler, executor);
+    expect(events.at(0)).toEqual({ kind: 'admitted', key: 'b', reused: 9 });
+    expect(executor.computed - before).toBe(3);
+    expect(tokensOf(events, 'b')).toEqual(expectedAnswer(longer, 1));
+  });
+
+  test('choices of one prompt share its computation', () => {
+    const executor = new FakeExecutor(4);
+    const scheduler = new Scheduler(new Slots(4, 256, 4), { ...limits, sharedPrefixMin: 1 });
+    const prompt = Array.from({ length: 20 }, (_, i) => i * 3);
+    for (const key of ['a', 'b', 'c']) scheduler.add(sequence(key, prompt, 2));
+    const events = run(scheduler, executor);
+    for (const key of ['a', 'b', 'c']) {
+      expect(tokensOf(events, key)).toEqual(expectedAnswer(prompt, 2));
+    }
+    expect(executor.computed).toBe(20 + 1 + 2 * 2);
+  });
+
+  test('a stop id ends a sequence', () => {
+    const executor = new FakeExecutor(1);
+    const scheduler = new Scheduler(new Slots(1, 64, 4), limits);
+    const expected = expectedAnswer([5], 10);
+    const stop = expected[3] ?? -1;
+    scheduler.add({ ...sequence('a', [5], 10), stopIds: new Set([stop]) });
+    const events = run(scheduler, executor);
+    expect(tokensOf(events, 'a')).toEqual(expected.slice(0, 4));
+    expect(events.at(-1)).toMatchObject({ finish: 'stop' });
+  });
+
+  test('a full queue and a too long prompt are refused', () => {
+    const scheduler = new Scheduler(new Slots(1, 64, 4), { ...limits, waitingMax: 1 });
+    expect(() =>
+      scheduler.add(
+        sequence(
+          'a',
+          Array.from({ length: 65 }, () => 1),
+          1,
+        ),
+      ),
+    ).toThrow(/context holds 64/);
+    scheduler.add(sequence('a', [1], 1));
+    expect(() => scheduler.add(sequence('b', [1], 1))).toThrow(/waiting already/);
+  });
+
+  test('any mix of arrivals, departures and memory pressure gives undisturbed answers', () => {
+    const arrival = fc.record({
+      shared: fc.integer({ min: 0, max: 3 }),
+      prefix: fc.integer({ min: 0, max: 20 }),
+      own: fc.array(fc.integer({ min: 0, max: 50 }), { minLength: 1, maxLength: 25 }),
+      maxTokens: fc.integer({ min: 1, max: 15 }),
+      delay: fc.integer({ min: 0, max: 6 }),
+      leaveAfter: fc.option(fc.integer({ min: 0, max: 12 }), { nil: null }),
+    });
+    const world = fc.record({
+      slots: fc.integer({ min: 1, max: 5 }),
+      budget: fc.integer({ min: 64, max: 200 }),
+      arrivals: fc.array(arrival, { minLength: 1, maxLength: 12 }),
+    });
+    fc.assert(
+      fc.property(world, ({ slots, budget, arrivals }) => {
+        const table = new Slots(slots, budget, 4);
+        const scheduler = new Scheduler(table, limits);
+        const executor = new FakeExecutor(slots);
+        const prompts = arrivals.map(({ shared, prefix, own }) => [
+          ...Array.from({ length: prefix }, (_, i) => shared * 100 + i),
+          ...own,
+        ]);
+        const events: SequenceEvent[] = [];
+        let pending = arrivals.map((a, i) => ({ ...a, key: `s${i}`, at: i + a.delay }));
+        const leaving = new Map<string, number>();
+        for (let step = 0; step < 3_000; step++) {
+          for (const next of pending.filter((p) => p.at <= step)) {
+            const prompt = prompts[Number(next.key.slice(1))] ?? [];
+            scheduler.add(sequence(next.key, prompt, next.maxTokens));
+            if (next.leaveAfter !== null) leaving.set(next.key, step + next.leaveAfter);
+          }
+          pending = pending.filter((p) => p.at > step);
+          const plan = scheduler.plan();
+          for (const [key, at] of leaving) if (at === step) scheduler.remove(key);
+          if (plan === null) {
+            if (pending.length === 0 && scheduler.waiting === 0) break;
+            continue;
+          }
+          scheduler.complete(executor.step(plan));
+          events.push(...scheduler.takeEvents());
+        }
+        for (const [index, { maxTokens, leaveAfter }] of arrivals.entries()) {
+          const got = tokensOf(events, `s${index}`);
+          const wanted = expectedAnswer(prompts[index] ?? [], maxTokens);
+          if (leaveAfter === null) expect(got).toEqual(wanted);
+          else expect(got).toEqual(wanted.slice(0, got.length));
+        }
+        expect([scheduler.running, scheduler.waiting]).toEqual([0, 0]);
+      }),
+      { numRuns: 400 },
+    );
+  });
+});

@@ -1,0 +1,68 @@
+import { describe, expect, it } from 'vitest';
+import { cacheBytesPerPosition, weightBytes, workingBytes } from './memory.ts';
+import { buildModel } from './model.ts';
+import { smallConfigs, tensorsFor } from './testing.ts';
+
+/** SmolLM2-135M. */
+const config = {
+  model_type: 'llama',
+  hidden_size: 576,
+  num_hidden_layers: 30,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  intermediate_size: 1536,
+  vocab_size: 49_152,
+  rope_theta: 100_000,
+  rms_norm_eps: 1e-5,
+  max_position_embeddings: 8192,
+};
+const parameterCount = 134_515_008;
+
+describe('memory of a model', () => {
+  it('counts plain weights', () => {
+    const { program } = buildModel({ config });
+    expect(weightBytes(program, { executor: 'mlx', precise: true })).toBe(4 * parameterCount);
+    expect(weightBytes(program, { executor: 'mlx', precise: false })).toBe(2 * parameterCount);
+  });
+
+  it('counts affine words with their scales and biases', () => {
+    const { program } = buildModel({
+      config: { ...config, quantization: { bits: 4, group_size: 64 } },
+    });
+    const norms = 61 * 576;
+    const matrices = parameterCount - norms;
+    const expected = matrices / 2 + (matrices / 64) * 2 * 2 + norms * 2;
+    expect(weightBytes(program, { executor: 'mlx', precise: false })).toBe(expected);
+  });
+
+  it('counts GGUF blocks as each executor holds them', () => {
+    const small = smallConfigs.iquestcoder;
+    const bytes = (format: 'Q8_0' | 'Q6_K' | 'MXFP4', executor: 'cpu' | 'mlx') => {
+      const tensors = tensorsFor(small, () => ({ kind: 'block', format }));
+      const { program } = buildModel({ config: small, tensors });
+      return weightBytes(program, { executor, precise: false });
+    };
+    const matrices = 50 * 64 + 2 * 64 * 64 + 2 * 32 * 64 + 3 * 96 * 64;
+    const norms = 3 * 64 * 2;
+    expect(bytes('Q8_0', 'cpu')).toBe((matrices * 34) / 32 + norms);
+    expect(bytes('Q8_0', 'mlx')).toBe(matrices * 1.25 + norms);
+    expect(bytes('Q6_K', 'cpu')).toBe((matrices * 210) / 256 + norms);
+    expect(bytes('Q6_K', 'mlx')).toBe(matrices * 2 + norms);
+    expect(bytes('MXFP4', 'mlx')).toBe((matrices * 17) / 32 + norms);
+  });
+
+  it('counts keys and values', () => {
+    const { program } = buildModel({ config });
+    expect(cacheBytesPerPosition(program, false)).toBe(30 * 3 * 64 * 2 * 2);
+    expect(cacheBytesPerPosition(program, true)).toBe(30 * 3 * 64 * 2 * 4);
+  });
+
+  it('bounds what a step works in', () => {
+    const { program } = buildModel({ config });
+    const rows = 3 * 576 + 2 * 576 - 192 + 576 + 3 * 1536;
+    const step = { tokens: 10, selected: 2, positions: 100 };
+    const expected = (10 * rows + 2 * 2 * 576 + 9 * 10 * 100) * 4 + 2 * 49_152 * 8;
+    expect(workingBytes(program, true, step)).toBe(expected);
+    expect(() => workingBytes(program, true, { ...step, selected: 11 })).toThrow(/bug in cidery/);
+  });
+});

@@ -1,0 +1,95 @@
+import { z } from 'zod';
+
+/** What `GET /cluster/v1/state` shows: facts of this moment, nothing from a log. Sizes in bytes. */
+
+export const planSchema = z.strictObject({
+  kind: z.enum(['single']),
+  ranks: z.int().positive(),
+  executor: z.enum(['cpu', 'mlx']),
+  mode: z.enum(['fast', 'precise']),
+  predicted: z.strictObject({ memoryBytes: z.number() }),
+});
+
+export const rankStateSchema = z.strictObject({
+  rank: z.int().nonnegative(),
+  node: z.string(),
+  pid: z.int().nullable(),
+  state: z.enum(['starting', 'ready', 'lost']),
+  memoryBytes: z.number(),
+});
+
+export const instanceStateSchema = z.strictObject({
+  id: z.string(),
+  deployment: z.string(),
+  model: z.string(),
+  state: z.enum(['starting', 'ready', 'failed', 'stopped']),
+  /** Why it failed. */
+  error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
+  /** While starting: how much of the weights is read. */
+  progress: z.strictObject({ doneBytes: z.number(), totalBytes: z.number() }).nullable(),
+  contextLength: z.int().nullable(),
+  plan: planSchema,
+  measured: z.strictObject({
+    loadMs: z.number().nullable(),
+    running: z.int(),
+    waiting: z.int(),
+    promptTokens: z.int(),
+    generatedTokens: z.int(),
+    /** Over the last seconds. */
+    tokensPerS: z.number(),
+  }),
+  ranks: z.array(rankStateSchema),
+});
+export type InstanceView = z.infer<typeof instanceStateSchema>;
+
+export const deploymentSchema = z.strictObject({
+  id: z.string(),
+  model: z.string(),
+  context: z.int().nullable(),
+  replicas: z.int(),
+  split: z.enum(['auto', 'tensor', 'pipeline']),
+  ranks: z.int(),
+  mode: z.enum(['fast', 'precise']),
+  /** True when a request's model name made it, and memory pressure may end it. */
+  automatic: z.boolean(),
+});
+export type DeploymentView = z.infer<typeof deploymentSchema>;
+
+export const clusterStateSchema = z.strictObject({
+  nodes: z.array(
+    z.strictObject({
+      id: z.string(),
+      name: z.string(),
+      address: z.string(),
+      state: z.enum(['up']),
+      version: z.string(),
+      platform: z.string(),
+      cores: z.int(),
+      memory: z.strictObject({ totalBytes: z.number(), freeBytes: z.number() }),
+      uptimeMs: z.number(),
+    }),
+  ),
+  links: z.array(
+    z.strictObject({
+      from: z.string(),
+      to: z.string(),
+      kind: z.string(),
+      latencyUs: z.number(),
+      bandwidthBytesPerS: z.number(),
+    }),
+  ),
+  deployments: z.array(deploymentSchema),
+  instances: z.array(instanceStateSchema),
+});
+export type ClusterState = z.infer<typeof clusterStateSchema>;
+
+/** What `POST /cluster/v1/deployments` takes. */
+export const newDeploymentSchema = z.strictObject({
+  model: z.string().min(1),
+  context: z.int().positive().optional(),
+  replicas: z.int().positive().optional(),
+  split: z.enum(['auto', 'tensor', 'pipeline']).optional(),
+  ranks: z.int().positive().optional(),
+  mode: z.enum(['fast', 'precise']).optional(),
+});
+export type NewDeployment = z.infer<typeof newDeploymentSchema>;

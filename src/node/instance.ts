@@ -1,0 +1,224 @@
+import { CideryError } from '../base/error.ts';
+import type { InstanceId, ModelId } from '../base/ids.ts';
+import { limits } from '../base/limits.ts';
+import { Rate } from '../base/rate.ts';
+import type { EngineSettings, ToRank } from '../engine/protocol.ts';
+import type { ModelManifest } from '../model/manifest.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { RankSpawner } from '../ports/spawner.ts';
+import { type Opened, type Pong, RankClient, type RequestListener } from './rank-client.ts';
+
+export type InstanceState =
+  | { readonly kind: 'starting'; readonly doneBytes: number; readonly totalBytes: number }
+  | { readonly kind: 'ready'; readonly opened: Opened }
+  | { readonly kind: 'failed'; readonly error: CideryError }
+  | { readonly kind: 'stopped' };
+
+export interface InstanceParts {
+  readonly spawner: RankSpawner;
+  readonly clock: Clock;
+  /** Called after every change of what the instance shows. */
+  readonly onChange: () => void;
+  readonly onLog: (line: string) => void;
+}
+
+/**
+ * A model that is being run: one rank for now. When its rank is lost every request of it gets the reason, and a fresh
+ * rank is started; one that is lost again and again before it was ready is given up.
+ */
+export class Instance {
+  readonly id: InstanceId;
+  readonly model: ModelId;
+  readonly settings: EngineSettings;
+  readonly #manifest: ModelManifest;
+  readonly #parts: InstanceParts;
+  #state: InstanceState = { kind: 'starting', doneBytes: 0, totalBytes: 0 };
+  #rank: RankClient | null = null;
+  #pong: Pong | null = null;
+  #rate = new Rate(limits.speedWindowMs);
+  #requests = 0;
+  #starts = 0;
+  #waiters: (() => void)[] = [];
+
+  constructor(
+    id: InstanceId,
+    manifest: ModelManifest,
+    model: ModelId,
+    settings: EngineSettings,
+    parts: InstanceParts,
+  ) {
+    this.id = id;
+    this.model = model;
+    this.settings = settings;
+    this.#manifest = manifest;
+    this.#parts = parts;
+    void this.#run();
+  }
+
+  get state(): InstanceState {
+    return this.#state;
+  }
+
+  get pid(): number | null {
+    return this.#rank?.pid ?? null;
+  }
+
+  /** The rank's last report of itself. */
+  get report(): Pong | null {
+    return this.#pong;
+  }
+
+  /** Tokens generated a second over the last seconds. */
+  get tokensPerS(): number {
+    return this.#rate.perSecond();
+  }
+
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** Resolves when the instance is ready; rejects when it has failed or was stopped, or by the signal. */
+  async ready(signal: AbortSignal): Promise<Opened> {
+    for (;;) {
+      signal.throwIfAborted();
+      const state = this.#state;
+      if (state.kind === 'ready') return state.opened;
+      if (state.kind === 'failed') throw state.error;
+      if (state.kind === 'stopped') throw stoppedError(this.model);
+      await this.#nextChange(signal);
+    }
+  }
+
+  /** Sends a request to the ready rank. Throws `instance_not_ready`, `too_many_requests`. */
+  request(message: Extract<ToRank, { id: string }>, listener: RequestListener): void {
+    const rank = this.#rank;
+    if (rank === null || this.#state.kind !== 'ready') {
+      throw new CideryError('instance_not_ready', `${this.model} is not ready`);
+    }
+    if (this.#requests >= limits.requestsPerModelMax) {
+      throw new CideryError('too_many_requests', `${this.model} has ${this.#requests} requests`, {
+        hint: 'try again later',
+      });
+    }
+    this.#requests += 1;
+    rank.request(message, {
+      onMessage: (answer) => {
+        if (answer.type === 'done' || answer.type === 'error' || answer.type === 'reply') {
+          this.#requests -= 1;
+        }
+        listener.onMessage(answer);
+      },
+      onLost: (error) => {
+        this.#requests -= 1;
+        listener.onLost(error);
+      },
+    });
+  }
+
+  /** Drops a request that has not ended; its listener hears nothing more. */
+  cancel(id: string): void {
+    this.#requests -= 1;
+    this.#rank?.cancel(id);
+  }
+
+  async stop(): Promise<void> {
+    this.#set({ kind: 'stopped' });
+    await this.#rank?.close();
+  }
+
+  /** Starts ranks until one stays, the instance is stopped, or too many were lost in a row. */
+  async #run(): Promise<void> {
+    while (this.#state.kind === 'starting') {
+      this.#starts += 1;
+      const rank = new RankClient(this.#parts.spawner, this.#parts.clock, {
+        onProgress: ({ doneBytes, totalBytes }) => {
+          if (this.#state.kind === 'starting')
+            this.#set({ kind: 'starting', doneBytes, totalBytes });
+        },
+        onPong: (pong) => {
+          this.#pong = pong;
+          this.#rate.add(this.#parts.clock.monotonic(), pong.generatedTokens);
+        },
+        onLog: this.#parts.onLog,
+      });
+      this.#rank = rank;
+      const error = await this.#serve(rank);
+      // Not the caller's doing: it is either stopped or starts anew.
+      if (this.#current().kind === 'stopped') return;
+      if (this.#starts >= limits.instanceStartsMax || isFinal(error)) {
+        this.#set({ kind: 'failed', error });
+        return;
+      }
+      this.#set({ kind: 'starting', doneBytes: 0, totalBytes: 0 });
+      await this.#parts.clock.sleep(limits.instanceRestartDelayMs);
+    }
+  }
+
+  /** Opens the model in the rank and waits for the rank's end. */
+  async #serve(rank: RankClient): Promise<CideryError> {
+    try {
+      const opened = await rank.open(this.#manifest, this.settings);
+      if (this.#state.kind === 'stopped') await rank.close();
+      else {
+        this.#starts = 0;
+        this.#set({ kind: 'ready', opened });
+      }
+    } catch {
+      // The rank ends by itself after a fault; `lost` says why.
+    }
+    const error = await rank.lost;
+    this.#pong = null;
+    this.#rate = new Rate(limits.speedWindowMs);
+    return error;
+  }
+
+  #current(): InstanceState {
+    return this.#state;
+  }
+
+  #set(state: InstanceState): void {
+    if (this.#state.kind === 'stopped') return;
+    this.#state = state;
+    for (const wake of this.#waiters.splice(0)) wake();
+    this.#parts.onChange();
+  }
+
+  #nextChange(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => reject(signal.reason);
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.push(() => {
+        signal.removeEventListener('abort', onAbort);
+        resolve();
+      });
+    });
+  }
+}
+
+/** Faults that a fresh attempt meets again: the model itself is wrong, or this build cannot run it. */
+const finalCodes = new Set([
+  'model_unsupported',
+  'model_config_invalid',
+  'model_file_broken',
+  'model_file_missing',
+  'model_file_unreadable',
+  'parameter_missing',
+  'parameter_unexpected',
+  'parameter_shape_mismatch',
+  'parameter_mismatch',
+  'program_invalid',
+  'tokenizer_missing',
+  'tokenizer_invalid',
+  'addon_missing',
+  'executor_unavailable',
+  'device_unavailable',
+  'insufficient_memory',
+]);
+
+function isFinal(error: CideryError): boolean {
+  return finalCodes.has(error.code);
+}
+
+function stoppedError(model: ModelId): CideryError {
+  return new CideryError('instance_stopped', `${model} was stopped`);
+}

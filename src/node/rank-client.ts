@@ -1,0 +1,258 @@
+import { CideryError, errorMessage } from '../base/error.ts';
+import { JsonLines, jsonLine } from '../base/lines.ts';
+import { limits } from '../base/limits.ts';
+import {
+  type EngineSettings,
+  type Fault,
+  type FromRank,
+  fromRankSchema,
+  type RequestMessage,
+  type ToRank,
+} from '../engine/protocol.ts';
+import type { ModelManifest } from '../model/manifest.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { RankProcess, RankSpawner } from '../ports/spawner.ts';
+
+export type Opened = Extract<FromRank, { type: 'opened' }>;
+export type Pong = Extract<FromRank, { type: 'pong' }>;
+export type LoadProgress = Extract<FromRank, { type: 'progress' }>;
+
+/** What a rank tells about one request. */
+export interface RequestListener {
+  onMessage(message: RequestMessage): void;
+  /** The rank is lost; no message follows. */
+  onLost(error: CideryError): void;
+}
+
+export interface RankEvents {
+  onProgress(progress: LoadProgress): void;
+  onPong(pong: Pong): void;
+  onLog(line: string): void;
+}
+
+/**
+ * One rank as the daemon talks to it: messages parsed, silence and stuck steps noticed, its end turned into one coded
+ * error for everybody who waits for it. A client that is lost is never used again.
+ */
+export class RankClient {
+  readonly pid: number;
+  /** Resolves with the reason when the rank is gone; never rejects. */
+  readonly lost: Promise<CideryError>;
+  readonly #process: RankProcess;
+  readonly #clock: Clock;
+  readonly #events: RankEvents;
+  readonly #requests = new Map<string, RequestListener>();
+  readonly #lines = new JsonLines(limits.rankLineMaxBytes);
+  readonly #log: string[] = [];
+  readonly #opening: {
+    readonly resolve: (opened: Opened) => void;
+    readonly reject: (error: CideryError) => void;
+  }[] = [];
+  readonly #hello: { promise: Promise<void>; resolve(): void; reject(error: CideryError): void };
+  #resolveLost: (error: CideryError) => void = () => {};
+  #lostError: CideryError | null = null;
+  #fault: CideryError | null = null;
+  #leaving = false;
+  #heardAt: number;
+  #stepAt: number;
+  #lastSteps = -1;
+  #stopTimer: () => void = () => {};
+
+  constructor(spawner: RankSpawner, clock: Clock, events: RankEvents) {
+    this.#clock = clock;
+    this.#events = events;
+    this.lost = new Promise((resolve) => (this.#resolveLost = resolve));
+    this.#hello = deferred();
+    this.#process = spawner.spawn();
+    this.pid = this.#process.pid;
+    this.#heardAt = clock.monotonic();
+    this.#stepAt = this.#heardAt;
+    this.#process.onBytes((bytes) => this.#receive(bytes));
+    this.#process.onLog((line) => this.#keepLog(line));
+    void this.#process.exited.then(({ code, signal }) =>
+      this.#lose(
+        new CideryError(
+          'rank_lost',
+          `the model's process ended ${signal === null ? `with status ${code}` : `by ${signal}`}`,
+          { hint: this.#log.at(-1) ?? 'see `cidery logs`' },
+        ),
+      ),
+    );
+    void this.#watch();
+  }
+
+  /** Loads a model. Rejects with the rank's fault, or `rank_lost`. */
+  async open(manifest: ModelManifest, settings: EngineSettings): Promise<Opened> {
+    await this.#hello.promise;
+    return new Promise((resolve, reject) => {
+      if (this.#lostError !== null) return reject(this.#lostError);
+      this.#opening.push({ resolve, reject });
+      this.#send({ type: 'open', manifest, settings });
+    });
+  }
+
+  /** Resolves when the process is up; a rank that only works on text needs no more. */
+  async ready(): Promise<void> {
+    await this.#hello.promise;
+  }
+
+  /** Sends a request's first message; the listener hears of it until `done`, `reply` or `error`. */
+  request(message: Extract<ToRank, { id: string }>, listener: RequestListener): void {
+    if (this.#lostError !== null) return listener.onLost(this.#lostError);
+    this.#requests.set(message.id, listener);
+    this.#send(message);
+  }
+
+  /** The request's listener hears nothing more, and the rank drops it within a step. */
+  cancel(id: string): void {
+    if (!this.#requests.delete(id) || this.#lostError !== null) return;
+    this.#send({ type: 'cancel', id });
+  }
+
+  /** Asks the rank to leave, then makes it: resolves when the process is gone. */
+  async close(): Promise<void> {
+    this.#leaving = true;
+    if (this.#lostError === null) this.#send({ type: 'close' });
+    if (!(await this.#endsWithin(limits.rankLeaveMs))) {
+      this.#process.kill('SIGTERM');
+      if (!(await this.#endsWithin(limits.rankTerminateMs))) this.#process.kill('SIGKILL');
+    }
+    await this.#process.exited;
+  }
+
+  /** Ends the process now; the reason is what everybody who waits is told. */
+  kill(reason: CideryError): void {
+    this.#fault ??= reason;
+    this.#process.kill('SIGKILL');
+  }
+
+  async #endsWithin(ms: number): Promise<boolean> {
+    const stop = new AbortController();
+    const ended = await Promise.race([
+      this.#process.exited.then(() => true),
+      this.#clock.sleep(ms, stop.signal).then(
+        () => false,
+        () => true,
+      ),
+    ]);
+    stop.abort();
+    return ended;
+  }
+
+  #send(message: ToRank): void {
+    this.#process.send(jsonLine(message));
+    if (this.#process.unsentBytes > limits.rankUnsentMaxBytes) {
+      this.kill(new CideryError('rank_stuck', "the model's process does not read its requests"));
+    }
+  }
+
+  #receive(bytes: Uint8Array): void {
+    this.#heardAt = this.#clock.monotonic();
+    try {
+      for (const value of this.#lines.push(bytes)) this.#handle(fromRankSchema.parse(value));
+    } catch (cause) {
+      const message = `the model's process sent something unreadable: ${errorMessage(cause)}`;
+      this.kill(new CideryError('rank_protocol', message, { cause }));
+    }
+  }
+
+  #handle(message: FromRank): void {
+    switch (message.type) {
+      case 'hello':
+        return this.#hello.resolve();
+      case 'progress':
+        return this.#events.onProgress(message);
+      case 'opened':
+        return this.#opening.shift()?.resolve(message);
+      case 'failed':
+        this.#fault = faultError(message.fault);
+        return;
+      case 'pong':
+        if (message.steps !== this.#lastSteps || message.running === 0)
+          this.#stepAt = this.#heardAt;
+        this.#lastSteps = message.steps;
+        return this.#events.onPong(message);
+      case 'started':
+      case 'delta':
+      case 'finished':
+      case 'done':
+      case 'error':
+      case 'reply': {
+        const listener = this.#requests.get(message.id);
+        if (message.type === 'done' || message.type === 'error' || message.type === 'reply') {
+          this.#requests.delete(message.id);
+        }
+        return listener?.onMessage(message);
+      }
+    }
+  }
+
+  /** Pings the rank and ends it when it is silent or its step does not end. */
+  async #watch(): Promise<void> {
+    const startedAt = this.#clock.monotonic();
+    let hello = false;
+    void this.#hello.promise.then(
+      () => (hello = true),
+      () => {},
+    );
+    for (let number = 0; this.#lostError === null; number++) {
+      await new Promise<void>((resolve) => {
+        this.#stopTimer = this.#clock.after(limits.rankPingMs, resolve);
+        void this.lost.then(() => resolve());
+      });
+      const now = this.#clock.monotonic();
+      if (!hello) {
+        if (now - startedAt > limits.rankHelloMs) this.#stuck('did not start in time');
+        continue;
+      }
+      if (now - this.#heardAt > limits.rankSilenceMs) this.#stuck('does not answer');
+      else if (now - this.#stepAt > limits.rankStepMs) this.#stuck('does not finish a step');
+      else if (this.#lostError === null) this.#send({ type: 'ping', number });
+    }
+  }
+
+  #stuck(what: string): void {
+    this.kill(new CideryError('rank_stuck', `the model's process ${what} and was ended`));
+  }
+
+  #keepLog(line: string): void {
+    this.#log.push(line);
+    if (this.#log.length > limits.rankLogLines) this.#log.shift();
+    this.#events.onLog(line);
+  }
+
+  #lose(ended: CideryError): void {
+    if (this.#lostError !== null) return;
+    const error =
+      this.#fault ??
+      (this.#leaving ? new CideryError('instance_stopped', 'the model was stopped') : ended);
+    this.#lostError = error;
+    this.#stopTimer();
+    this.#hello.reject(error);
+    for (const { reject } of this.#opening.splice(0)) reject(error);
+    for (const listener of [...this.#requests.values()]) listener.onLost(error);
+    this.#requests.clear();
+    this.#resolveLost(error);
+  }
+}
+
+/** A rank's fault as an error of ours. */
+export function faultError({ code, message, hint }: Fault): CideryError {
+  return new CideryError(code, message, hint === null ? {} : { hint });
+}
+
+function deferred(): {
+  promise: Promise<void>;
+  resolve(): void;
+  reject(error: CideryError): void;
+} {
+  let resolve: () => void = () => {};
+  let reject: (error: CideryError) => void = () => {};
+  const promise = new Promise<void>((yes, no) => {
+    resolve = yes;
+    reject = no;
+  });
+  // Somebody may never wait for it.
+  promise.catch(() => {});
+  return { promise, resolve: () => resolve(), reject: (error) => reject(error) };
+}
