@@ -6,8 +6,8 @@
 
 namespace cidery {
 
-/// An error that reaches JavaScript with its code. Thrown while loading, binding and checking only; a step returns
-/// a Status instead.
+/// An error that reaches JavaScript with its code. Thrown while loading, binding and checking only;
+/// a step returns a Status instead.
 class Error : public std::exception {
  public:
   Error(std::string code, std::string message)

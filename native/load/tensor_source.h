@@ -12,7 +12,8 @@
 /// Where the bytes of a parameter lie on disk, and how they are read: by range, never whole files.
 namespace cidery::load {
 
-/// Element layouts of src/model/manifest.ts: plain ones, then the block formats of program::BlockFormat.
+/// Element layouts of src/model/manifest.ts: plain ones, then the block formats of
+/// program::BlockFormat.
 enum class Format : uint32_t {
   f64, f32, f16, bf16, i64, i32, i16, i8, u64, u32, u16, u8, boolean, f8_e4m3, f8_e5m2, f8_e8m0,
   q4_0, q4_1, q5_0, q5_1, q8_0, q2_k, q3_k, q4_k, q5_k, q6_k, iq4_nl, mxfp4
@@ -25,18 +26,20 @@ struct Piece {
   uint64_t row_bytes = 0, row_stride = 0, row_count = 1;
 };
 
-/// Undoing llama.cpp's q and k row order (heads > 0), and a constant to add to each value (0: nothing).
+/// Undoing llama.cpp's q and k row order (heads > 0), and a constant to add to each value (0:
+/// nothing).
 struct Transforms {
   uint32_t unpermute_heads = 0;
   float add = 0;
 };
 
-/// A tensor in the file: `weight` alone for dense and block storage; MLX's quantized storages add scales and biases.
+/// A tensor in the file: `weight` alone for dense and block storage; MLX's quantized storages add
+/// scales and biases.
 enum class Role : uint32_t { weight = 0, scales = 1, biases = 2 };
 struct Part {
   Role role = Role::weight;
   Format format = Format::f32;
-  std::vector<uint32_t> shape;  // as the tensor is stored (packed words for MLX, logical for blocks)
+  std::vector<uint32_t> shape;  // as stored: packed words for MLX, logical for blocks
   Transforms transforms;
   std::vector<Piece> pieces;    // in order; together they are the whole of `shape`
 };
@@ -55,10 +58,12 @@ class FileSet {
   FileSet(const FileSet&) = delete;
   FileSet& operator=(const FileSet&) = delete;
 
-  /// Bytes of a part as it lies in its pieces. Throws Error `model_file_broken` where its size overflows.
+  /// Bytes of a part as it lies in its pieces. Throws Error `model_file_broken` where its size
+  /// overflows.
   static uint64_t size_bytes(const Part& part);
-  /// Fills `out` (size_bytes long) by pread, undoing the row order where the part says so (in whole rows of bytes).
-  /// Throws Error `model_file_broken` when the file ends early, `model_file_unreadable` on an input error.
+  /// Fills `out` (size_bytes long) by pread, undoing the row order where the part says so (in whole
+  /// rows of bytes). Throws Error `model_file_broken` when the file ends early,
+  /// `model_file_unreadable` on an input error.
   void read(const Part& part, std::span<std::byte> out) const;
 
  private:

@@ -26,11 +26,14 @@ struct MemoryUse {
 class Executor {
  public:
   virtual ~Executor() = default;
-  /// Reads and keeps one parameter. Throws Error `parameter_mismatch` when the parts do not fit its storage and shape.
+  /// Reads and keeps one parameter. Throws Error `parameter_mismatch` when the parts do not fit its
+  /// storage and shape.
   virtual void load(const load::ParameterSource& source, const load::FileSet& files) = 0;
-  /// Call once when all are loaded. Throws Error `parameter_missing` with the first path that was not.
+  /// Call once when all are loaded. Throws Error `parameter_missing` with the first path that was
+  /// not.
   virtual void bind() = 0;
-  /// One step. The result is complete or the status says why not; after a failure the executor is not used again.
+  /// One step. The result is complete or the status says why not; after a failure the executor is
+  /// not used again.
   virtual Status step(const StepPlan& plan, StepResult& result) noexcept = 0;
   virtual MemoryUse memory() const noexcept = 0;
 };

@@ -7,7 +7,8 @@
 #include <variant>
 #include <vector>
 
-/// The step program: what `src/model/program.ts` describes, decoded and checked. Knows no arithmetic.
+/// The step program: what `src/model/program.ts` describes, decoded and checked. Knows no
+/// arithmetic.
 namespace cidery::program {
 
 inline constexpr uint32_t none = 0xffffffffu;
@@ -49,6 +50,8 @@ struct Rope {
   float base = 0;
   float scale = 1;
   float pre_scale = 1;
+  float dynamic_factor = 1;
+  uint32_t dynamic_from = 0;       // 0: not dynamic; else where the base begins to stretch
   std::vector<float> frequencies;  // empty: base counts
 };
 
@@ -94,9 +97,10 @@ struct Program {
   std::vector<Operation> operations;
 };
 
-/// Decodes and checks a program: counts bounded by the bytes, every index in range, widths and domains that fit,
-/// parameter shapes that fit their use, one head and it last, every input written before it is read.
-/// Throws Error `program_invalid` that names the operation and the field.
+/// Decodes and checks a program: counts bounded by the bytes, every index in range, widths and
+/// domains that fit, parameter shapes that fit their use, one head and it last, every input written
+/// before it is read and not overwritten while it is (`out` of add may be its `a`), nothing declared
+/// that no operation uses. Throws Error `program_invalid` that names the operation and the field.
 Program decode_program(std::span<const std::byte> bytes);
 
 }  // namespace cidery::program

@@ -7,7 +7,8 @@
 
 #include "base/error.h"
 
-/// What one step does: the binary that src/engine/step-plan.ts writes, and the result that goes back.
+/// What one step does: the binary that src/engine/step-plan.ts writes, and the result that goes
+/// back.
 namespace cidery::program {
 
 /// `to` becomes a copy of the first `positions` positions of `from` before the step runs.
@@ -15,7 +16,8 @@ struct SlotCopy {
   uint32_t from, to, positions;
 };
 
-/// How the next token is drawn from a row of logits; see sampling/sampler.h for the order of the filters.
+/// How the next token is drawn from a row of logits; see sampling/sampler.h for the order of the
+/// filters.
 struct Sampler {
   float temperature = 0;  // 0: the largest logit, ties to the lowest id
   float top_p = 1, min_p = 0;
@@ -33,7 +35,8 @@ struct Sampler {
 enum class TokenSource : uint32_t { literals = 0, last_sample = 1 };
 enum class Want : uint32_t { nothing = 0, sample = 1, logits = 2 };
 
-/// `count` consecutive positions of one slot, from `first_position`: whatever the slot held from there on is forgotten.
+/// `count` consecutive positions of one slot, from `first_position`: whatever the slot held from
+/// there on is forgotten.
 struct PlannedSequence {
   uint32_t slot = 0, first_position = 0, count = 0;
   TokenSource source = TokenSource::literals;
@@ -55,11 +58,21 @@ struct PlanLimits {
   uint32_t slots, positions, vocabulary;
 };
 
-/// Decodes and checks a plan. Throws Error `plan_invalid`: a slot twice or out of range, positions beyond the limit,
-/// a gap (first_position beyond what the slot holds, as `held` tells), tokens outside the vocabulary, a mask of the
-/// wrong length, counts beyond the bytes.
+/// What a plan finds in a slot: the positions that it holds, and whether its last step drew a
+/// token.
+struct SlotState {
+  uint32_t held = 0;
+  bool drawn = false;
+};
+
+/// Decodes and checks a plan. On success `slots` (one a slot) becomes what the plan leaves behind.
+/// Throws Error `plan_invalid`, with `slots` as it was: a slot twice or out of range, positions
+/// beyond the limit, a gap (first_position beyond what the slot holds), a last sample where none
+/// was drawn or that belongs to another position, tokens outside the vocabulary, a mask of the
+/// wrong length or one that allows nothing, settings out of range, counts beyond the bytes. A plan
+/// without sequences is valid: it retires or copies slots.
 StepPlan decode_plan(std::span<const std::byte> bytes, const PlanLimits& limits,
-                     std::span<const uint32_t> held);
+                     std::vector<SlotState>& slots);
 
 struct TokenLogprob {
   uint32_t token;

@@ -13,6 +13,8 @@ import { openAiRoutes } from './openai/routes.ts';
 export interface ApiSettings extends GuardSettings {
   /** The page at `/`. */
   readonly page: string;
+  /** Aborted when the node closes: streams that would go on for ever end. */
+  readonly closing: AbortSignal;
 }
 
 /** The whole HTTP face of a node. */
@@ -58,7 +60,7 @@ export function createApi(node: CideryNode, clock: Clock, settings: ApiSettings)
     }),
   );
   app.route('/v1', openAiRoutes(node, clock));
-  app.route('/cluster/v1', clusterRoutes(node, clock));
+  app.route('/cluster/v1', clusterRoutes(node, clock, settings.closing));
   app.notFound((context) => {
     const { method, path } = context.req;
     return answerError(context, new CideryError('not_found', `there is no ${method} ${path}`));

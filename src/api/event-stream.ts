@@ -3,39 +3,38 @@ import { limits } from '../base/limits.ts';
 import type { Clock } from '../ports/clock.ts';
 
 /**
- * A response body of server-sent events out of `frames` (each complete, with its blank line). The next frame is
- * fetched when the client has taken the last one; a client that takes none for `limits.clientStallMs`, or leaves, ends
- * the stream through `stop`. Between frames that are long in coming, a comment keeps proxies from closing.
+ * A response body of server-sent events out of `frames` (each complete, with its blank line). The
+ * next frame is fetched when the client has taken the last one. A client that leaves, or that the
+ * listener cuts off because it reads nothing (`limits.clientStallMs`), ends the stream through
+ * `stop` and the frames' own clean-up. Between frames that are long in coming, a comment keeps
+ * proxies from closing.
  */
 export function eventStream(
-  frames: AsyncIterator<string>,
+  frames: AsyncGenerator<string, void, void>,
   clock: Clock,
   stop: (reason: CideryError) => void,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  let pending: Promise<IteratorResult<string>> | null = null;
-  let stopWatching = () => {};
+  let pending: Promise<IteratorResult<string, void>> | null = null;
+  let left = false;
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
-        stopWatching();
         pending ??= frames.next();
         const next = await within(pending, limits.keepAliveMs, clock);
-        if (next === null) controller.enqueue(encoder.encode(': still here\n\n'));
-        else {
-          pending = null;
-          if (next.done === true) return controller.close();
-          controller.enqueue(encoder.encode(next.value));
+        if (left) return;
+        if (next === null) {
+          controller.enqueue(encoder.encode(': still here\n\n'));
+          return;
         }
-        stopWatching = clock.after(limits.clientStallMs, () => {
-          const reason = new CideryError('client_stalled', 'the client does not read its answer');
-          stop(reason);
-          controller.error(reason);
-        });
+        pending = null;
+        if (next.done === true) controller.close();
+        else controller.enqueue(encoder.encode(next.value));
       },
-      cancel() {
-        stopWatching();
+      async cancel() {
+        left = true;
         stop(new CideryError('cancelled', 'the client has left'));
+        await frames.return();
       },
     },
     { highWaterMark: 0 },

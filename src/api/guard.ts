@@ -13,7 +13,8 @@ export interface GuardSettings {
 
 /**
  * Refuses what no user of this machine has sent: a Host header with a foreign name (a web page that has rebound its
- * own name to this address), a page of another origin, a missing or wrong key. `/health` needs no key.
+ * own name to this address), a page of another origin, a missing or wrong key. `/health` needs no key, nor does
+ * the page, which holds no data and asks for the key itself.
  * Throws `host_refused`, `origin_refused`, `key_missing`, `key_wrong`.
  */
 export function guard(request: Request, settings: GuardSettings): void {
@@ -29,10 +30,12 @@ export function guard(request: Request, settings: GuardSettings): void {
       hint: 'allow the origin with CIDERY_ORIGINS',
     });
   }
-  if (settings.apiKey !== null && new URL(request.url).pathname !== '/health') {
+  if (settings.apiKey !== null && !openPaths.has(new URL(request.url).pathname)) {
     checkKey(request, settings.apiKey);
   }
 }
+
+const openPaths: ReadonlySet<string> = new Set(['/health', '/']);
 
 /** True for an origin on the list: only such a page is told that it may read the answers. */
 export function isListedOrigin(origin: string, origins: readonly string[]): boolean {

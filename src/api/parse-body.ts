@@ -93,23 +93,19 @@ function fieldError(first: Issue, body: unknown): FieldError {
 
 function codeOf(issue: Issue): string {
   if (issue.code === 'invalid_type') return 'invalid_type';
-  const kind = issue.code === 'too_big' ? 'above_max' : 'below_min';
-  if (issue.code === 'too_big' || issue.code === 'too_small') {
-    switch (issue.origin) {
-      case 'string':
-        return `string_${kind}_length`;
-      case 'array':
-        return `array_${kind}_length`;
-      case 'int':
-        return `integer_${kind}_value`;
-      case 'number':
-        return `decimal_${kind}_value`;
-      default:
-        return 'invalid_value';
-    }
-  }
-  return 'invalid_value';
+  if (issue.code !== 'too_big' && issue.code !== 'too_small') return 'invalid_value';
+  const side = issue.code === 'too_big' ? 'above_max' : 'below_min';
+  const named = sizeCodes.find(([origin]) => origin === issue.origin);
+  return named === undefined ? 'invalid_value' : `${named[1]}_${side}_${named[2]}`;
 }
+
+/** What zod measures, and the two ends of OpenAI's code for it. */
+const sizeCodes = [
+  ['string', 'string', 'length'],
+  ['array', 'array', 'length'],
+  ['int', 'integer', 'value'],
+  ['number', 'decimal', 'value'],
+] as const;
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(

@@ -5,6 +5,10 @@ export const limits = {
   // text
   /** A template that has not ended by then is looping; honest ones take a few milliseconds. */
   templateTimeoutMs: 1_000,
+  /** The largest tokenizers, of 260,000 tokens with their merges, are about 35 MB. */
+  tokenizerMaxBytes: 256 * 1024 * 1024,
+  /** Memory of the thread that templates run in: a hundred times a long chat. */
+  templateMemoryMiB: 256,
   /** Longest text that a template may produce: four times the longest prompt anyone can run. */
   templateOutputMaxCharacters: 16 * 1024 * 1024,
 
@@ -226,4 +230,21 @@ export const limits = {
   stateRefreshMs: 800,
   /** Watchers of the state at once: pages that are open. */
   stateWatchersMax: 64,
+  /** An idle connection waits this long for its next request: pages ask every few seconds. */
+  idleConnectionMs: 15_000,
+  /** Answers under way when a node closes; with the ranks' leaving it stays within 5 s. */
+  closeGraceMs: 2_500,
+
+  // cli
+  /** A node that does not say within this that it is well is not there. */
+  healthTimeoutMs: 2_000,
+  /** Longest request line of `cidery debug`: the ids of the longest prompt. */
+  debugLineMaxBytes: 64 * 1024 * 1024,
+  /** A prompt from standard input. */
+  promptInputMaxBytes: 32 * 1024 * 1024,
+  /** Two of these are kept: some 100,000 lines, a few weeks of a busy node. */
+  logFileMaxBytes: 8 * 1024 * 1024,
+  logFileReadBytes: 1024 * 1024,
+  /** Redraws of a progress bar: more is not seen and costs time over slow terminals. */
+  progressDrawMs: 100,
 } as const;

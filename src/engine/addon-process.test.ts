@@ -6,8 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterAll, describe, expect, test } from 'vitest';
 import { encodeProgram } from '../model/program-encoding.ts';
+import type { Columns, Operation, Program } from '../model/program.ts';
+import type { ParameterSource } from './addon.ts';
 import { loadAddon } from './load-addon.ts';
-import { modelBytes, program, tinyOptions } from './testing-addon.ts';
+import { encodePlan } from './step-plan.ts';
+import { dense, modelBytes, program, tinyOptions } from './testing-addon.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const addonPath = join(root, 'build', `${process.platform}-${process.arch}`, 'cidery_mlx.node');
@@ -15,6 +18,8 @@ const folder = mkdtempSync(join(tmpdir(), 'cidery-addon-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const modelPath = join(folder, 'model.bin');
 writeFileSync(modelPath, modelBytes());
+const wide = 1024;
+const longTokens = 4096;
 
 describe('the addon in a process', () => {
   test('a second thread of the process is refused', async () => {
@@ -51,6 +56,44 @@ describe('the addon in a process', () => {
     expect(code).toBe(expected);
   });
 
+  test('process.exit leaves with its status in the middle of a long step', async () => {
+    const file = join(folder, 'wide.bin');
+    writeFileSync(file, new Uint8Array(wide * wide * 4));
+    const bytes = (data: Uint8Array) => `Uint8Array.from(${JSON.stringify([...data])})`;
+    const options = { ...tinyOptions(file), program: null, positions: longTokens };
+    const plan = encodePlan({
+      number: 1,
+      retired: [],
+      copies: [],
+      sequences: [
+        {
+          slot: 0,
+          firstPosition: 0,
+          tokens: Array.from({ length: longTokens }, () => 1),
+          want: { kind: 'logits', rows: 1 },
+        },
+      ],
+    });
+    const script = `
+      const addon = require(${JSON.stringify(addonPath)});
+      const engine = addon.openEngine({ ...${JSON.stringify(options)},
+        program: ${bytes(encodeProgram(longProgram()))} });
+      (async () => {
+        await addon.loadParameters(engine, ${JSON.stringify(longSources())});
+        await addon.bind(engine);
+        addon.step(engine, ${bytes(plan)}).then(() => process.exit(1), () => process.exit(2));
+        setTimeout(() => process.exit(9), 300);
+      })();`;
+    const path = join(folder, 'long.cjs');
+    writeFileSync(path, script);
+    const code = await new Promise((resolve) => {
+      const child = execFile(process.execPath, [path], { timeout: 20_000 }, () =>
+        resolve(child.exitCode ?? child.signalCode),
+      );
+    });
+    expect(code).toBe(9);
+  });
+
   test('a process leaves when its lifeline closes, though JavaScript never returns', async () => {
     const script = `require(${JSON.stringify(addonPath)}).watchLifeline(3, 42);
       console.log('watching'); for (;;);`;
@@ -84,3 +127,39 @@ describe('the addon in a process', () => {
     await closed;
   });
 });
+
+/** Half a minute and more of matrix products. */
+function longProgram(): Program {
+  const whole = (buffer: number): Columns => ({ buffer, column: 0, width: wide });
+  const products = Array.from(
+    { length: 200 },
+    (_, i): Operation => ({
+      kind: 'linear',
+      fields: { out: whole((i + 1) % 2), in: whole(i % 2), weight: 0, bias: null },
+    }),
+  );
+  return {
+    vocabulary: wide,
+    contextLength: longTokens,
+    buffers: [
+      { name: 'even', width: wide, domain: 'tokens' },
+      { name: 'odd', width: wide, domain: 'tokens' },
+      { name: 'last', width: wide, domain: 'selected' },
+    ],
+    parameters: [{ path: 'weight', shape: [wide, wide], storage: { kind: 'dense' } }],
+    ropes: [],
+    caches: [],
+    operations: [
+      { kind: 'embed', fields: { out: whole(0), table: 0, scale: 1 } },
+      ...products,
+      { kind: 'select', fields: { out: whole(2), in: whole(0) } },
+      { kind: 'head', fields: { in: whole(2), weight: 0, bias: null, scale: 1, softcap: 0 } },
+    ],
+  };
+}
+
+function longSources(): readonly ParameterSource[] {
+  const rowBytes = wide * wide * 4;
+  const piece = { file: 0, offset: 0, rowBytes, rowStride: rowBytes, rowCount: 1 };
+  return [{ parameter: 0, parts: [{ ...dense(0), shape: [wide, wide], pieces: [piece] }] }];
+}

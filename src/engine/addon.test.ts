@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
 import { blockFormats, plainFormats } from '../model/manifest.ts';
+import { buildModel } from '../model/model.ts';
 import { none, operations } from '../model/operations.ts';
 import { encodeProgram } from '../model/program-encoding.ts';
+import { smallConfigs } from '../model/testing.ts';
 import type { EngineHandle, EngineOptions } from './addon.ts';
 import { loadAddon } from './load-addon.ts';
 import { decodeResult, encodePlan, type PlannedSequence, type Sampler } from './step-plan.ts';
@@ -152,6 +154,11 @@ describe('opening', () => {
     expect(() => addon.openEngine(optionsWith({ program: wrong }))).toThrow(
       'operation 0 (select): in reads columns that nothing has written',
     );
+  });
+
+  test.each(Object.entries(smallConfigs))('the program of %s is taken', async (_, config) => {
+    const bytes = encodeProgram(buildModel({ config }).program);
+    await addon.closeEngine(addon.openEngine(optionsWith({ program: bytes })));
   });
 
   test('an absent parameter is encoded as none', () => {

@@ -19,21 +19,33 @@ export interface PullProgress {
   readonly bytesPerS: number;
 }
 
+/** What a deletion did. */
+export interface Removal {
+  readonly freedBytes: number;
+  /** True when the files are their user's own: they stay, and only the list has changed. */
+  readonly keptFiles: boolean;
+}
+
 /** The models that this machine has or can get. */
 export interface ModelLibrary {
   list(): Promise<ModelOnDisk[]>;
   /**
-   * The model that a name stands for: a catalogue name, `org/name`, an id from `list`, a folder, or a .gguf file.
-   * Throws `model_not_found` when it is not on disk, `model_incomplete` when only a part of it is.
+   * The model that a name stands for: a catalogue name, `org/name`, or an id from `list`. Never a path: names come from
+   * requests. Throws `model_not_found` when it is not on disk, `model_incomplete` when only a part of it is.
    */
-  resolve(reference: string): Promise<ModelOnDisk>;
+  resolve(name: string): Promise<ModelOnDisk>;
+  /**
+   * As `resolve`, and for whoever sits at this machine a folder or .gguf file too (relative to the working folder):
+   * its id is known to `resolve` from then on, in every process with the same home.
+   */
+  admit(reference: string): Promise<ModelOnDisk>;
   manifest(model: ModelOnDisk): Promise<ModelManifest>;
   /** Fetches what is missing. Returns at once when all is there. */
   pull(
-    reference: string,
+    name: string,
     onProgress: (progress: PullProgress) => void,
     signal: AbortSignal,
   ): Promise<ModelOnDisk>;
   /** Deletes what cidery or a hub client put there; a folder or file of the user's own is refused. */
-  remove(reference: string): Promise<ModelOnDisk>;
+  remove(id: string): Promise<Removal>;
 }

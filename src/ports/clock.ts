@@ -6,6 +6,9 @@ export interface Clock {
   monotonic(): number;
   /** Resolves after `ms`; rejects with the signal's reason when it is aborted first. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
-  /** Calls back after `ms` unless the returned function is called first. Does not keep the process alive. */
+  /**
+   * Calls back after `ms` unless the returned function is called first. Does not keep the process
+   * alive.
+   */
   after(ms: number, callback: () => void): () => void;
 }

@@ -26,7 +26,10 @@ export interface Disk {
   open(path: string): Promise<OpenFile>;
   openForWriting(path: string): Promise<WritableFile>;
   readText(path: string, maxBytes: number): Promise<string>;
-  /** Writes beside the path, syncs, and renames over it: a reader sees the old or the new text, never half. */
+  /**
+   * Writes beside the path, syncs, and renames over it: a reader sees the old or the new text,
+   * never half.
+   */
   writeTextAtomically(path: string, text: string): Promise<void>;
   /** Facts of what the path leads to (links followed), or null when nothing is there. */
   facts(path: string): Promise<FileFacts | null>;
@@ -39,6 +42,8 @@ export interface Disk {
   /** The path with every link followed. */
   realPath(path: string): Promise<string>;
   remove(path: string): Promise<void>;
-  /** Bytes that may still be written to the file system that holds the path (or its nearest parent). */
+  /**
+   * Bytes that may still be written to the file system that holds the path (or its nearest parent).
+   */
   freeBytes(path: string): Promise<number>;
 }

@@ -9,7 +9,7 @@ const errorSchema = z.strictObject({
   error: z.strictObject({ code: z.string(), message: z.string(), hint: z.string().optional() }),
 });
 
-const logsSchema = z.strictObject({
+export const logsSchema = z.strictObject({
   lines: z.array(z.strictObject({ timeMs: z.number(), source: z.string(), text: z.string() })),
 });
 

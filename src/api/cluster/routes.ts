@@ -10,22 +10,25 @@ import { parseBody } from '../parse-body.ts';
 import { openApiDocument } from './openapi.ts';
 import { stateEvents } from './state-events.ts';
 
-/** The node's own API under /cluster/v1. */
-export function clusterRoutes(node: CideryNode, clock: Clock): Hono {
+/**
+ * The node's own API under /cluster/v1.
+ *
+ * @param closing ends what would go on for ever: the watchers' streams
+ */
+export function clusterRoutes(node: CideryNode, clock: Clock, closing: AbortSignal): Hono {
   const routes = new Hono();
-  let watchers = 0;
+  const watchers = new Set<object>();
   routes.get('/state', (context) => context.json(node.state()));
   routes.get('/openapi.json', (context) => context.json(openApiDocument(node.version)));
-  routes.get('/events', (context) => {
-    if (watchers >= limits.stateWatchersMax) {
-      throw new CideryError('too_many_requests', `${watchers} pages watch this node already`);
+  routes.get('/events', () => {
+    if (watchers.size >= limits.stateWatchersMax) {
+      throw new CideryError('too_many_requests', `${watchers.size} pages watch this node already`);
     }
-    watchers += 1;
-    const events = stateEvents(node, clock);
-    const frames = jsonFrames(events.states, () => (watchers -= 1));
-    context.req.raw.signal.addEventListener('abort', () => events.stop(), { once: true });
+    const stop = new AbortController();
+    const signal = AbortSignal.any([stop.signal, closing]);
+    const frames = watched(stateEvents(node, clock, signal), watchers);
     return new Response(
-      eventStream(frames, clock, () => events.stop()),
+      eventStream(frames, clock, (reason) => stop.abort(reason)),
       { headers: { 'Content-Type': 'text/event-stream', 'Cache-Control': 'no-cache' } },
     );
   });
@@ -41,14 +44,16 @@ export function clusterRoutes(node: CideryNode, clock: Clock): Hono {
   return routes;
 }
 
-async function* jsonFrames(
-  values: AsyncIterable<unknown>,
-  onEnd: () => void,
+/** Frames of states; counted among the watchers from the first that is fetched to the end. */
+async function* watched(
+  states: AsyncIterable<unknown>,
+  watchers: Set<object>,
 ): AsyncGenerator<string, void, void> {
+  watchers.add(states);
   try {
-    for await (const value of values) yield jsonEvent(value, 'state');
+    for await (const state of states) yield jsonEvent(state, 'state');
   } finally {
-    onEnd();
+    watchers.delete(states);
   }
 }
 

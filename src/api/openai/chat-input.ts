@@ -21,29 +21,20 @@ export function chatInput(body: ChatRequest): PromptInput {
 }
 
 function templateMessage(message: OpenAiMessage): ChatMessage {
-  switch (message.role) {
-    case 'system':
-    case 'developer':
-      // Templates of open models know no developer.
-      return { role: 'system', content: contentText(message.content) };
-    case 'user':
-      return { role: 'user', content: contentText(message.content) };
-    case 'assistant':
-      return {
-        role: 'assistant',
-        content:
-          message.content === null || message.content === undefined
-            ? ''
-            : contentText(message.content),
-        ...(message.tool_calls ? { tool_calls: message.tool_calls.map(templateToolCall) } : {}),
-      };
-    case 'tool':
-      return {
-        role: 'tool',
-        content: contentText(message.content),
-        tool_call_id: message.tool_call_id,
-      };
+  if (message.role === 'assistant') {
+    const { content, tool_calls: calls } = message;
+    return {
+      role: 'assistant',
+      content: content === null || content === undefined ? '' : contentText(content),
+      ...(calls ? { tool_calls: calls.map(templateToolCall) } : {}),
+    };
   }
+  const content = contentText(message.content);
+  if (message.role === 'tool') {
+    return { role: 'tool', content, tool_call_id: message.tool_call_id };
+  }
+  // Templates of open models know no developer.
+  return { role: message.role === 'developer' ? 'system' : message.role, content };
 }
 
 function contentText(content: OpenAiContent): string {

@@ -92,7 +92,7 @@ async function* merged(
   } finally {
     // One that failed ends the request: the others are no longer wanted.
     for (const waiting of pending.values()) waiting.catch(() => {});
-    await Promise.all(iterators.map((iterator) => iterator.return?.()));
+    await Promise.all(iterators.map(async (iterator) => iterator.return?.()));
   }
 }
 

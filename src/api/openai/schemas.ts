@@ -86,4 +86,6 @@ export const completionRequestSchema = z.looseObject({
 });
 export type CompletionRequest = z.infer<typeof completionRequestSchema>;
 
-export type SamplingRequest = Pick<ChatRequest, keyof typeof samplingFields & keyof ChatRequest>;
+
+const samplingRequestSchema = z.object(samplingFields);
+export type SamplingRequest = z.infer<typeof samplingRequestSchema>;

@@ -1,0 +1,81 @@
+import { CideryError } from '../../base/error.ts';
+import type { ClusterState, InstanceView } from '../../node/cluster-state.ts';
+import type { CommandContext } from '../context.ts';
+import { findNode, requireNode } from '../find-node.ts';
+import { formatBytes, formatDuration, type Output, table } from '../output.ts';
+
+/** `cidery ps` */
+export async function ps(context: CommandContext): Promise<void> {
+  const client = await findNode(context);
+  if (client === null) context.output.note('no node runs; start one with `cidery start`');
+  const instances = client === null ? [] : (await client.state(context.signal)).instances;
+  context.output.value({ instances });
+  if (instances.length > 0) context.output.line(instanceTable(instances));
+  else if (client !== null) context.output.note('no model is loaded');
+}
+
+function instanceTable(instances: readonly InstanceView[]): string {
+  const heads = ['ID', 'MODEL', 'STATE', 'MODE', 'RANKS', 'MEMORY', 'CONTEXT', 'RUNNING', 'SPEED'];
+  return table(
+    heads,
+    instances.map((instance) => [
+      instance.deployment,
+      instance.model,
+      stateText(instance),
+      `${instance.plan.mode} (${instance.plan.executor})`,
+      `${instance.ranks.length}`,
+      formatBytes(instance.ranks.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)),
+      `${instance.contextLength ?? '-'}`,
+      `${instance.measured.running}+${instance.measured.waiting}`,
+      `${instance.measured.tokensPerS.toFixed(1)} tok/s`,
+    ]),
+  );
+}
+
+function stateText({ state, error, progress }: InstanceView): string {
+  if (error !== null) return `${state}: ${error.message}`;
+  if (progress === null || progress.totalBytes === 0) return state;
+  return `${state} ${Math.floor((progress.doneBytes / progress.totalBytes) * 100)}%`;
+}
+
+/** `cidery stop ID`: a deployment's id, an instance's, or a model's name. */
+export async function stop(context: CommandContext, id: string): Promise<void> {
+  const client = await requireNode(context);
+  const { instances } = await client.state(context.signal);
+  const found = instances.filter((instance) =>
+    [instance.deployment, instance.id, instance.model].includes(id),
+  );
+  if (found.length === 0) {
+    throw new CideryError('deployment_not_found', `nothing runs under the name ${id}`, {
+      hint: '`cidery ps` lists what runs',
+    });
+  }
+  const stopped = found.map(({ deployment }) => deployment);
+  for (const deployment of stopped) await client.removeDeployment(deployment, context.signal);
+  context.output.value({ stopped });
+  for (const { deployment, model } of found) context.output.line(`${model} (${deployment}) ended`);
+}
+
+/** `cidery status` */
+export async function status(context: CommandContext): Promise<void> {
+  const client = await findNode(context);
+  if (client === null) {
+    context.output.value({ running: false });
+    context.output.line('no node runs on this machine; start one with `cidery start`');
+    return;
+  }
+  const state = await client.state(context.signal);
+  context.output.value({ running: true, url: client.url, ...state });
+  writeStatus(context.output, client.url, state);
+}
+
+function writeStatus(output: Output, url: string, state: ClusterState): void {
+  for (const node of state.nodes) {
+    const { totalBytes, freeBytes } = node.memory;
+    output.line(`node ${node.name}, cidery ${node.version}, ${node.platform}, ${node.cores} cores`);
+    output.line(`  up for ${formatDuration(node.uptimeMs)}, page and API at ${url}`);
+    output.line(`  memory: ${formatBytes(freeBytes)} free of ${formatBytes(totalBytes)}`);
+  }
+  if (state.instances.length > 0) output.line(instanceTable(state.instances));
+  else output.line('no model is loaded');
+}

@@ -1,0 +1,91 @@
+import { randomUUID } from 'node:crypto';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { CideryError } from '../base/error.ts';
+import { limits } from '../base/limits.ts';
+import { machineFacts, randomId, randomSeed } from '../platform/machine.ts';
+import { realRankSpawner } from '../platform/rank-spawner.ts';
+import { realClock } from '../platform/real-clock.ts';
+import { realDisk } from '../platform/real-disk.ts';
+import type { Disk } from '../ports/disk.ts';
+import type { InstanceDefaults } from './deployments.ts';
+import { CideryNode } from './node.ts';
+import { realLibrary } from './real-library.ts';
+import { version } from './version.ts';
+
+export interface NodeSettings {
+  /** Absolute path of CIDERY_HOME. */
+  readonly home: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Null: the one that suits this machine. */
+  readonly executor: 'cpu' | 'mlx' | null;
+  readonly precise: boolean;
+  /** Null: the model's own maximum as far as it fits. */
+  readonly contextLength: number | null;
+  /** Bytes for keys and values of an instance; null: a quarter of the free memory. */
+  readonly cacheBytes: number | null;
+  /** 0: one a core. */
+  readonly threads: number;
+}
+
+/** A node of this machine, on the real disk, network and processes. It listens nowhere. */
+export async function openNode(settings: NodeSettings): Promise<CideryNode> {
+  const { environment, home } = settings;
+  const machine = machineFacts();
+  return new CideryNode({
+    library: realLibrary(home, environment, homedir()),
+    spawner: realRankSpawner({
+      script: fileURLToPath(new URL('../engine/main.js', import.meta.url)),
+      environment: rankEnvironment(environment),
+      logLineMaxCharacters: limits.rankLogLineMaxCharacters,
+    }),
+    clock: realClock,
+    machine: { ...machine, nodeId: await nodeIdentity(realDisk, home) },
+    defaults: instanceDefaults(settings),
+    version: version(),
+    randomId,
+    randomSeed,
+  });
+}
+
+function instanceDefaults(settings: NodeSettings): InstanceDefaults {
+  const { precise, contextLength, cacheBytes, threads } = settings;
+  const executor = settings.executor ?? executorOf(settings.environment);
+  return { executor, precise, contextLength, cacheBytes, threads, slots: limits.slotsPerInstance };
+}
+
+function executorOf(environment: NodeSettings['environment']): 'cpu' | 'mlx' {
+  const named = environment['CIDERY_EXECUTOR'];
+  if (named === undefined || named === '') return 'mlx';
+  if (named === 'cpu' || named === 'mlx') return named;
+  throw new CideryError('setting_invalid', `CIDERY_EXECUTOR is '${named}'`, {
+    hint: 'set it to cpu or mlx',
+  });
+}
+
+/** A rank gets what it needs to run and nothing secret: no tokens of hubs, no API key. */
+function rankEnvironment(
+  environment: NodeSettings['environment'],
+): Record<string, string | undefined> {
+  const {
+    HF_TOKEN: _token,
+    CIDERY_API_KEY: _key,
+    HUGGING_FACE_HUB_TOKEN: _old,
+    ...rest
+  } = environment;
+  return { ...rest, MLX_DISABLE_COMPILE: '1' };
+}
+
+/** The node's id, the same at every start of this home. */
+async function nodeIdentity(disk: Disk, home: string): Promise<string> {
+  const path = join(home, 'node', 'id');
+  if ((await disk.facts(path)) !== null) {
+    const id = (await disk.readText(path, 128)).trim();
+    if (/^[\w-]{8,64}$/.test(id)) return id;
+  }
+  const id = randomUUID();
+  await disk.makeFolder(join(home, 'node'));
+  await disk.writeTextAtomically(path, `${id}\n`);
+  return id;
+}
