@@ -4,6 +4,7 @@
 
 #include "addon/arguments.h"
 #include "addon/executors.h"
+#include "addon/exit_guard.h"
 #include "addon/guard.h"
 #include "addon/handles.h"
 #include "addon/lifeline.h"
@@ -49,6 +50,7 @@ Napi::Value load_parameters(const Napi::CallbackInfo& info) {
 Napi::Value bind(const Napi::CallbackInfo& info) {
   return session(info).submit(info.Env(), [](Engine& engine) {
     engine.bind();
+    guard_exit();
     return std::nullopt;
   });
 }

@@ -2,13 +2,11 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <cstring>
 #include <future>
 #include <mutex>
 
-#include <unistd.h>
-
+#include "addon/exit_guard.h"
 #include "addon/guard.h"
 #include "addon/signals.h"
 #include "base/work_queue.h"
@@ -18,16 +16,8 @@ namespace {
 
 /// Calls that may wait: a scheduler runs one step ahead; more than this is a caller gone wild.
 constexpr size_t most_waiting = 64;
-/// How long an ending process waits for the step that runs.
+/// How long an ending environment waits for the step that runs.
 constexpr auto ending_patience = std::chrono::seconds(2);
-
-/// The process ends while a step still runs: leave before MLX's own objects are taken apart under
-/// it.
-void leave_at_exit() noexcept {
-#ifdef __linux__
-  ::on_exit([](int status, void*) { ::_exit(status); }, nullptr);
-#endif
-}
 
 }  // namespace
 
@@ -51,9 +41,11 @@ struct Session::Shared {
 
   /// The step thread: opens, works, frees.
   void run(std::promise<void> opened) noexcept {
+    const ExitGuard guard;
     bool open = true;
     try {
       engine.open();
+      guard_exit();
       opened.set_value();
     } catch (...) {
       open = false;
@@ -174,7 +166,7 @@ void Session::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* raw) 
 }
 
 /// The environment ends with the engine open: promises are gone; the step thread is given the time
-/// of a step, and a process that exits does not wait for longer.
+/// of a step, and nobody waits for longer.
 void Session::abandon(void* pointer) {
   Session& session = *static_cast<Session*>(pointer);
   // What waits may be all that holds a closing session.
@@ -191,7 +183,6 @@ void Session::abandon(void* pointer) {
   } else {
     lock.unlock();
     session.thread_.detach();
-    leave_at_exit();
   }
 }
 

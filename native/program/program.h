@@ -99,8 +99,8 @@ struct Program {
 
 /// Decodes and checks a program: counts bounded by the bytes, every index in range, widths and
 /// domains that fit, parameter shapes that fit their use, one head and it last, every input written
-/// before it is read and not overwritten while it is (`out` of add may be its `a`), nothing declared
-/// that no operation uses. Throws Error `program_invalid` that names the operation and the field.
+/// before it is read and not overwritten while it is (`out` of add may be its `a`), nothing
+/// declared that no operation uses. Throws Error `program_invalid` that names operation and field.
 Program decode_program(std::span<const std::byte> bytes);
 
 }  // namespace cidery::program

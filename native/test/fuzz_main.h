@@ -13,8 +13,8 @@
 #include <vector>
 
 /// A main for fuzz targets where libFuzzer is missing: `fuzz_x FILE…` replays files, and
-/// `fuzz_x [--seed N] [--runs N]` mutates a valid input. A crash is the failure; before each run its
-/// number can be known from the seed, so that it can be repeated under a debugger.
+/// `fuzz_x [--seed N] [--runs N]` mutates a valid input. A crash is the failure; the same seed
+/// brings the same inputs, so that it can be repeated under a debugger.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace cidery::test {

@@ -2,7 +2,7 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <numeric>
+#include <filesystem>
 
 #include "load/format.h"
 #include "load/tensor_source.h"
@@ -16,13 +16,17 @@ using cidery::test::check_throws;
 
 namespace {
 
+/// A new empty file for writing; its path goes to `path`.
+int make_file(std::string& path) {
+  path = (std::filesystem::temp_directory_path() / "cidery-load-XXXXXX").string();
+  return ::mkstemp(path.data());
+}
+
 /// A temporary file of bytes 0, 1, 2, … (mod 251), gone at the end.
 class ByteFile {
  public:
   explicit ByteFile(size_t size) {
-    char name[] = "/tmp/cidery-load-XXXXXX";
-    const int descriptor = ::mkstemp(name);
-    path = name;
+    const int descriptor = make_file(path);
     std::vector<unsigned char> bytes(size);
     for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<unsigned char>(i % 251);
     if (::write(descriptor, bytes.data(), size) != static_cast<ssize_t>(size)) std::abort();
@@ -76,8 +80,8 @@ std::vector<unsigned> permuted(unsigned heads, unsigned width) {
 void row_order() {
   const unsigned heads = 3, width = 8;
   // Row r of the file holds the bytes (s, s) where s is the row that llama.cpp took it from.
-  char name[] = "/tmp/cidery-load-XXXXXX";
-  const int descriptor = ::mkstemp(name);
+  std::string name;
+  const int descriptor = make_file(name);
   for (const unsigned row : permuted(heads, width)) {
     const unsigned char bytes[2] = {static_cast<unsigned char>(row),
                                     static_cast<unsigned char>(row)};
@@ -94,7 +98,7 @@ void row_order() {
     part.transforms.unpermute_heads = 5;
     check_throws("model_file_broken", "rows that do not fit the heads", [&] { read(files, part); });
   }
-  std::remove(name);
+  std::remove(name.c_str());
 }
 
 void lies(const FileSet& files) {
@@ -119,7 +123,8 @@ void lies(const FileSet& files) {
   broken("a file that is not there", part_of({8}, {{2, 0, 8, 8, 1}}));
   broken("half a block", part_of({4, 48}, {{0, 0, 108, 108, 1}}, Format::q4_0));
   check_throws("model_file_missing", "no such file", [] { FileSet({"/nowhere/at/all"}); });
-  check_throws("model_file_missing", "a folder", [] { FileSet({"/tmp"}); });
+  const std::string folder = std::filesystem::temp_directory_path().string();
+  check_throws("model_file_missing", "a folder", [&] { FileSet({folder}); });
 }
 
 void sizes() {

@@ -53,7 +53,7 @@ void hostile_bytes() {
   std::vector<std::byte> longer = bytes;
   longer.resize(bytes.size() + 4);
   check(refusal(longer) == "1 words follow its end", "a longer program is refused");
-  // Each word in turn as large as can be: counts, indices, sizes. No run may crash or take all memory.
+  // Each word in turn as large as can be: counts, indices, sizes. None may crash it or fill memory.
   for (size_t at = 0; at < bytes.size(); at += 4) {
     std::vector<std::byte> broken = bytes;
     for (size_t k = 0; k < 4; ++k) broken[at + k] = std::byte{0xfe};

@@ -112,7 +112,7 @@ async function link(context, compiler, addon, { objects, mlx }) {
   rmSync(stampPath(context, addon), { force: true });
   const flags = linkFlags(context.platform, mlx && runtimePaths(context.platform, mlx));
   await callCompiler(context, compiler, [...objects, ...flags, '-o', fresh], basename(target));
-  await tryToLoad(context, fresh);
+  await tryToLoad(context, fresh, basename(target));
   renameSync(fresh, target);
 }
 
@@ -131,8 +131,9 @@ export function runtimePaths(platform, mlx) {
  * Loads an addon in a process of its own, with every symbol resolved at once.
  * @param {Context} context
  * @param {string} path
+ * @param {string} name for the error
  */
-async function tryToLoad(context, path) {
+async function tryToLoad(context, path, name) {
   const script =
     'process.dlopen({ exports: {} }, process.argv[1], require("os").constants.dlopen.RTLD_NOW)';
   const finished = await run(process.execPath, ['-e', script, path], {
@@ -144,7 +145,7 @@ async function tryToLoad(context, path) {
   const line = lastLines(finished, 20).find((text) => text.startsWith('Error: '));
   const reason = line ?? finished.signal ?? 'it failed';
   throw new SetupError(
-    `${basename(path)} was built but cannot be loaded (${reason})`,
+    `${name} was built but cannot be loaded (${reason})`,
     'if it names a library, install that; otherwise remove build/ and try again',
   );
 }

@@ -45,9 +45,7 @@ const chunkSchema = z.looseObject({
       finish_reason: z.string().nullable(),
     }),
   ),
-  usage: z
-    .looseObject({ prompt_tokens: z.int(), completion_tokens: z.int() })
-    .nullish(),
+  usage: z.looseObject({ prompt_tokens: z.int(), completion_tokens: z.int() }).nullish(),
 });
 
 /**

@@ -9,6 +9,10 @@ export const limits = {
   tokenizerMaxBytes: 256 * 1024 * 1024,
   /** Memory of the thread that templates run in: a hundred times a long chat. */
   templateMemoryMiB: 256,
+  /** The thread that templates run in is there within 0.1 s; a loaded machine takes longer. */
+  templateStartMs: 10_000,
+  /** Chats that wait for the thread; at a few milliseconds each they are through in a second. */
+  templateJobsMax: 256,
   /** Longest text that a template may produce: four times the longest prompt anyone can run. */
   templateOutputMaxCharacters: 16 * 1024 * 1024,
 

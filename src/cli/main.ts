@@ -1,5 +1,5 @@
 import { CideryError, errorMessage } from '../base/error.ts';
-import { reportError } from './report-error.ts';
+import { AlreadyReported, reportError } from './report-error.ts';
 import { buildProgram } from './program.ts';
 
 /** The end of a command that was interrupted, as shells know it. */
@@ -34,7 +34,7 @@ async function main(): Promise<number> {
   } catch (error) {
     if (isCommanderExit(error)) return error.exitCode === 0 ? 0 : 2;
     if (signal.aborted) return interruptedStatus;
-    reportError(error, process.argv.includes('--json'));
+    if (!(error instanceof AlreadyReported)) reportError(error, process.argv.includes('--json'));
     return 1;
   }
 }

@@ -9,6 +9,7 @@ import {
   seedDigits,
   temperature,
 } from './arguments.ts';
+import type { SplitFlags } from './refuse-split.ts';
 import { commandContext, type CommandContext, type EngineFlags } from './context.ts';
 
 /** What `--json` and `--home` come to, in any command. */
@@ -177,7 +178,8 @@ function addChecks(program: Command, context: MakeContext): void {
     );
   splitOptions(engineOptions(program.command('debug')))
     .description('one JSON request a line in, one JSON reply a line out')
-    .action(async (flags: EngineFlags & { ranks?: number; split?: string }) =>
+    .option('--json', 'as always: what it prints is JSON')
+    .action(async (flags: CommonFlags & EngineFlags & SplitFlags) =>
       (await import('./commands/debug.ts')).debug(context(flags), flags),
     );
 }

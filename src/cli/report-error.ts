@@ -1,5 +1,8 @@
 import { CideryError, errorCode, errorMessage } from '../base/error.ts';
 
+/** Ends a command with status 1 after its own output has said what is wrong. */
+export class AlreadyReported extends Error {}
+
 /** What went wrong, as one line on standard error, and as a value where JSON was asked for. */
 export function reportError(error: unknown, json: boolean): void {
   process.stderr.write(`cidery: ${errorLine(error)}\n`);

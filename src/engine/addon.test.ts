@@ -197,6 +197,42 @@ describe('calls', () => {
     await addon.closeEngine(engine);
   });
 
+  test('a sampler with every field arrives whole', async () => {
+    const engine = await readyEngine();
+    const best = greedyOf(3);
+    const rest = [0, 1, 2, 3, 4].filter((token) => token !== best);
+    const [biased = 0] = rest;
+    const everything: Sampler = {
+      temperature: 1,
+      topP: 0.5,
+      minP: 0.01,
+      topK: 3,
+      repetition: 1.5,
+      presence: 0.25,
+      frequency: 0.125,
+      seed: -1n,
+      choice: 2,
+      promptLength: 1,
+      logprobs: 2,
+      biases: [{ token: biased, value: 1000 }],
+      mask: Uint32Array.of(rest.reduce((mask, token) => mask | (1 << token), 0)),
+    };
+    const want = { kind: 'sample', sampler: everything } as const;
+    const bytes = await addon.step(
+      engine,
+      plan(1, [{ slot: 1, firstPosition: 0, tokens: [3], want }]),
+    );
+    const [result] = decodeResult(bytes).sequences;
+    const logits = logitsOf(3);
+    const norm = Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit), 0));
+    expect(result).toMatchObject({ slot: 1, token: biased, finite: true });
+    expect(result?.logprob).toBeCloseTo((logits[biased] ?? 0) - norm, 4);
+    expect(result?.alternatives.map(({ token }) => token)).toEqual(
+      [0, 1, 2, 3, 4].toSorted((a, b) => (logits[b] ?? 0) - (logits[a] ?? 0)).slice(0, 2),
+    );
+    await addon.closeEngine(engine);
+  });
+
   test('memory counts weights and goes back to nothing', async () => {
     const engine = await readyEngine();
     expect(addon.memory(engine).weightBytes).toBeGreaterThanOrEqual(2 * vocabulary * width * 4);

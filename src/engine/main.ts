@@ -1,6 +1,5 @@
 import { writeFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
-import { CideryError } from '../base/error.ts';
 import { JsonLines, jsonLine } from '../base/lines.ts';
 import { limits } from '../base/limits.ts';
 import { loadAddon } from './load-addon.ts';
@@ -9,7 +8,6 @@ import {
   type FromRank,
   lifelineDescriptor,
   orphanExitCode,
-  toRankSchema,
 } from './protocol.ts';
 import { Rank } from './rank.ts';
 import { faultOf } from './request.ts';
@@ -40,9 +38,9 @@ function main(): void {
   const lines = new JsonLines(limits.rankLineMaxBytes);
   control.on('data', (bytes) => {
     try {
-      for (const value of lines.push(bytes)) rank.handle(toRankSchema.parse(value));
-    } catch (cause) {
-      fail(new CideryError('rank_protocol', 'the rank got an unreadable message', { cause }));
+      for (const value of lines.push(bytes)) rank.receive(value);
+    } catch (error) {
+      fail(error);
     }
   });
   // The daemon is gone or wants nothing more.

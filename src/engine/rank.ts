@@ -1,8 +1,16 @@
+import { z } from 'zod';
 import { CideryError, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Addon } from './addon.ts';
 import { type OpenModel, openModel } from './open-model.ts';
-import type { EngineSettings, FromRank, Json, TextOperation, ToRank } from './protocol.ts';
+import {
+  type EngineSettings,
+  type FromRank,
+  type Json,
+  type TextOperation,
+  type ToRank,
+  toRankSchema,
+} from './protocol.ts';
 import { faultOf, GenerationRequest, type RequestText } from './request.ts';
 import { safetensorsFile } from './safetensors-file.ts';
 
@@ -33,7 +41,29 @@ export class Rank {
     this.#parts = parts;
   }
 
-  handle(message: ToRank): void {
+  /**
+   * Parses a line of the daemon's and does what it says. One that cannot be parsed (it may be nested more deeply than
+   * the stack goes) costs the request that it names; without a name it throws `rank_protocol`.
+   */
+  receive(value: unknown): void {
+    let message: ToRank;
+    try {
+      message = toRankSchema.parse(value);
+    } catch (cause) {
+      const named = namedSchema.safeParse(value);
+      if (!named.success) {
+        throw new CideryError('rank_protocol', 'the rank got an unreadable message', { cause });
+      }
+      const error = new CideryError(
+        'prompt_too_large',
+        'the request is nested too deeply or has a part that no rank can read',
+      );
+      return this.#parts.send({ type: 'error', id: named.data.id, fault: faultOf(error) });
+    }
+    this.#handle(message);
+  }
+
+  #handle(message: ToRank): void {
     switch (message.type) {
       case 'open':
         void this.#openModel(message.manifest, message.settings);
@@ -168,6 +198,9 @@ export class Rank {
     this.#parts.leave(failedExitCode);
   }
 }
+
+/** A message of which no more can be read than the request it belongs to. */
+const namedSchema = z.looseObject({ id: z.string().min(1).max(128) });
 
 /** Exit status of a rank that has said why it leaves. */
 const failedExitCode = 1;

@@ -34,7 +34,7 @@ export async function openRequestText(text: ModelText): Promise<RequestText> {
   const json = await readTokenizer(text.tokenizerPath);
   const model = new TextModel(text, json, chatTemplates, () => new Date().toISOString());
   return {
-    promptIds: (input) => promptIds(model, input),
+    promptIds: (input, signal) => promptIds(model, input, signal),
     detokenizer: (skipSpecial) => model.detokenizer(skipSpecial),
     stopMatcher: (stops) => model.stopMatcher(stops),
     tokenText: (id) => model.tokenText(id),
@@ -42,10 +42,14 @@ export async function openRequestText(text: ModelText): Promise<RequestText> {
   };
 }
 
-async function promptIds(model: TextModel, input: PromptInput): Promise<readonly number[]> {
+async function promptIds(
+  model: TextModel,
+  input: PromptInput,
+  signal: AbortSignal,
+): Promise<readonly number[]> {
   switch (input.kind) {
     case 'chat':
-      return model.chatIds(input);
+      return model.chatIds(input, signal);
     case 'text':
       return model.textIds(input.text, input.special);
     case 'ids':

@@ -195,7 +195,7 @@ export class GenerationRequest {
       // The id that ends an answer is part of it for whoever counts ids, and has no text.
       ids: ends ? [] : [token],
       text: matched.text + last.text,
-      logprobs: event.logprob === null || ends ? [] : [this.#logprobs(token, event)],
+      logprobs: this.#options.logprobs === null || ends ? [] : [this.#logprobs(token, event)],
     });
     if (stop !== null) {
       this.#parts.loop.remove(choice.key);

@@ -123,6 +123,19 @@ describe('scheduler', () => {
     expect(executor.computed).toBe(19 + 2);
   });
 
+  test('logits of a prompt that was computed before come from one pass over the whole', () => {
+    const executor = new FakeExecutor(2);
+    const scheduler = new Scheduler(new Slots(2, 128, 4), limits);
+    const prompt = Array.from({ length: 12 }, (_, i) => i);
+    scheduler.add(sequence('a', prompt, 1));
+    run(scheduler, executor);
+    scheduler.add({ ...sequence('b', prompt, 1), work: { kind: 'logits', rows: 3 } });
+    const plan = scheduler.plan();
+    expect(plan?.sequences).toMatchObject([
+      { firstPosition: 0, tokens: prompt, want: { kind: 'logits', rows: 3 } },
+    ]);
+  });
+
   test('a running sequence draws a token in every step while a long prompt is read', () => {
     const executor = new FakeExecutor(2);
     const scheduler = new Scheduler(new Slots(2, 128, 4), limits);

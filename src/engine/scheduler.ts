@@ -191,7 +191,7 @@ export class Scheduler {
     const stillWaiting: Sequence[] = [];
     for (const sequence of this.#waiting) {
       const claim = this.#mayStart(sequence, copies)
-        ? this.#slots.claim(sequence.key, sequence.history)
+        ? this.#slots.claim(sequence.key, sequence.history, reusableMax(sequence))
         : null;
       if (claim === null) {
         stillWaiting.push(sequence);
@@ -214,7 +214,7 @@ export class Scheduler {
 
   #mayStart(sequence: Sequence, copies: StepPlan['copies']): boolean {
     const { history } = sequence;
-    const prefix = this.#slots.prefixOf(history);
+    const prefix = this.#slots.prefixOf(history, reusableMax(sequence));
     const reusable = prefix?.length ?? 0;
     const soon = this.#running.some((other) => {
       if (other.computed >= other.history.length - 1) return false;
@@ -293,4 +293,12 @@ function plannedSequence({ sequence, count, last }: Planned): PlannedSequence {
       ? ({ kind: 'logits', rows: work.rows } as const)
       : ({ kind: 'sample', sampler: work.sampler } as const);
   return { slot, firstPosition: computed, tokens: history.slice(computed, computed + count), want };
+}
+
+/**
+ * Positions that may come from what was computed before: the last token is always computed again, and logits of many
+ * rows come from one pass over the whole.
+ */
+function reusableMax({ history, work }: Sequence): number {
+  return work.kind === 'logits' ? 0 : history.length - 1;
 }

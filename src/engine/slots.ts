@@ -43,11 +43,14 @@ export class Slots {
     this.#granularity = granularity;
   }
 
-  /** A slot for `tokens`, with the longest computed prefix that can be had; null when every slot has an owner. */
-  claim(owner: string, tokens: readonly number[]): Claim | null {
+  /**
+   * A slot for `tokens`, with the longest computed prefix of at most `reusableMax` positions that can be had; null when
+   * every slot has an owner.
+   */
+  claim(owner: string, tokens: readonly number[], reusableMax: number): Claim | null {
     const free = this.#slots.filter((slot) => slot.owner === null);
     if (free.length === 0) return null;
-    const source = this.#longestPrefix(tokens);
+    const source = this.#longestPrefix(tokens, reusableMax);
     const oldest = free.reduce((a, b) => (keepsLess(a, b) ? a : b));
     const target = source === null ? oldest : targetFor(source.slot, source.length, free, oldest);
     const reused = source?.length ?? 0;
@@ -58,16 +61,22 @@ export class Slots {
     return { slot: target.index, reused, copyFrom };
   }
 
-  /** Where the longest prefix of `tokens` lies; the last token is always computed again. */
-  prefixOf(tokens: readonly number[]): { readonly slot: number; readonly length: number } | null {
-    const found = this.#longestPrefix(tokens);
+  /** Where the longest prefix of `tokens` lies, of at most `reusableMax` positions. */
+  prefixOf(
+    tokens: readonly number[],
+    reusableMax: number,
+  ): { readonly slot: number; readonly length: number } | null {
+    const found = this.#longestPrefix(tokens, reusableMax);
     return found === null ? null : { slot: found.slot.index, length: found.length };
   }
 
-  #longestPrefix(tokens: readonly number[]): { slot: Slot; length: number } | null {
+  #longestPrefix(
+    tokens: readonly number[],
+    reusableMax: number,
+  ): { slot: Slot; length: number } | null {
     let best: { slot: Slot; length: number } | null = null;
     for (const slot of this.#slots) {
-      const length = Math.min(commonPrefixLength(slot.tokens, tokens), tokens.length - 1);
+      const length = Math.min(commonPrefixLength(slot.tokens, tokens), reusableMax);
       if (length <= 0) continue;
       // Of equals the free one: it can be taken over without a copy.
       if (best === null || length > best.length || (length === best.length && slot.owner === null))

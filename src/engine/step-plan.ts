@@ -56,6 +56,7 @@ export interface SequenceResult {
   /** Null when none was asked for, or the logits were not finite. */
   readonly token: number | null;
   readonly finite: boolean;
+  /** Of the token; 0 when no logprobs were asked for, null when no token was drawn. */
   readonly logprob: number | null;
   readonly alternatives: readonly TokenLogprob[];
   /** rows * vocabulary, or empty. */

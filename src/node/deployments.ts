@@ -27,11 +27,15 @@ export interface DeploymentParts extends InstanceParts {
 }
 
 interface Deployment {
-  readonly view: DeploymentView;
-  readonly instance: Instance;
-  readonly memoryBytes: number;
+  view: DeploymentView;
+  /** Another one after it has failed and is asked for anew. */
+  instance: Instance;
+  memoryBytes: number;
   usedAt: number;
 }
+
+/** A new instance and the memory that its weights take. */
+type Started = Pick<Deployment, 'instance' | 'memoryBytes'>;
 
 /**
  * The models that are wanted, and the instance of each. A model that a request names is deployed on the way; such a
@@ -40,8 +44,11 @@ interface Deployment {
 export class Deployments {
   readonly #parts: DeploymentParts;
   readonly #deployments = new Map<DeploymentId, Deployment>();
-  /** Models being deployed now, so that requests at the same moment share one instance. */
+  /** Models and deployments being started now, so that requests at the same moment share one instance. */
   readonly #arriving = new Map<string, Promise<Deployment>>();
+  /** Instances are placed one after the other: each sees what the one before it takes. */
+  #placing: Promise<unknown> = Promise.resolve();
+  #closed = false;
   #clock = 0;
 
   constructor(parts: DeploymentParts) {
@@ -52,19 +59,42 @@ export class Deployments {
     return [...this.#deployments.values()];
   }
 
-  /** Deploys a model that is on disk. Throws `model_not_found`, `insufficient_memory`, `split_unsupported`. */
+  /**
+   * Deploys a model that is on disk. One that a request has brought here already, with the same settings, becomes the
+   * deployment. Throws `model_not_found`, `insufficient_memory`, `split_unsupported`.
+   */
   async create(wanted: NewDeployment): Promise<DeploymentView> {
-    return (await this.#create(wanted, false)).view;
+    refuseSplits(wanted);
+    const model = await this.#parts.library.resolve(wanted.model);
+    const view = this.#view(model, wanted, false);
+    await this.#arriving.get(model.id)?.catch(() => {
+      // Whoever asked for it is told.
+    });
+    const same = this.#of(model).find((one) => one.view.automatic && sameSettings(one.view, view));
+    if (same !== undefined) {
+      same.view = { ...same.view, automatic: false };
+      same.usedAt = ++this.#clock;
+      this.#parts.onChange();
+      return same.view;
+    }
+    // A request that names the model meanwhile waits for this one.
+    return (await this.#arrive(model.id, this.#create(model, view))).view;
   }
 
-  /** The instance that answers for a model's name; deploys the model when nobody has. */
+  /**
+   * The instance that answers for a deployment's id or a model's name; deploys a model when nobody has. One that has
+   * failed has told its reason and is started anew, as it was asked for.
+   */
   async instanceFor(reference: string): Promise<Instance> {
+    const named = this.#deployments.get(deploymentId(reference));
+    if (named !== undefined) return this.#use(named);
     const model = await this.#parts.library.resolve(reference);
     const found = this.#find(model);
-    const arriving = this.#arriving.get(model.id);
-    const deployment = found ?? (await (arriving ?? this.#arrive(model.id, { model: reference })));
-    deployment.usedAt = ++this.#clock;
-    return deployment.instance;
+    if (found !== undefined) return this.#use(found);
+    const arriving =
+      this.#arriving.get(model.id) ??
+      this.#arrive(model.id, this.#create(model, this.#view(model, { model: model.id }, true)));
+    return this.#use(await arriving);
   }
 
   /** Ends a deployment. Throws `deployment_not_found`. */
@@ -80,58 +110,96 @@ export class Deployments {
     this.#parts.onChange();
   }
 
+  /** Ends all of them; none can be started afterwards. */
   async stop(): Promise<void> {
+    this.#closed = true;
     await Promise.all([...this.#deployments.keys()].map((id) => this.remove(id)));
   }
 
-  #arrive(id: string, wanted: NewDeployment): Promise<Deployment> {
-    const arriving = this.#create(wanted, true).finally(() => this.#arriving.delete(id));
-    this.#arriving.set(id, arriving);
+  async #use(deployment: Deployment): Promise<Instance> {
+    deployment.usedAt = ++this.#clock;
+    if (deployment.instance.state.kind !== 'failed') return deployment.instance;
+    const { id } = deployment.view;
+    const arriving = this.#arriving.get(id) ?? this.#arrive(id, this.#revive(deployment));
+    return (await arriving).instance;
+  }
+
+  #arrive(key: string, starting: Promise<Deployment>): Promise<Deployment> {
+    const arriving = starting.finally(() => {
+      if (this.#arriving.get(key) === arriving) this.#arriving.delete(key);
+    });
+    this.#arriving.set(key, arriving);
     return arriving;
   }
 
-  #find(model: ModelOnDisk): Deployment | undefined {
-    return [...this.#deployments.values()].find(
-      ({ instance }) => instance.model === model.id && instance.state.kind !== 'failed',
-    );
+  #of(model: ModelOnDisk): Deployment[] {
+    return [...this.#deployments.values()].filter(({ view }) => view.model === model.id);
   }
 
-  async #create(wanted: NewDeployment, automatic: boolean): Promise<Deployment> {
-    refuseSplits(wanted);
-    const { library, defaults } = this.#parts;
-    const model = await library.resolve(wanted.model);
-    const manifest = await library.manifest(model);
-    const settings = this.#settings(wanted);
-    const memoryBytes = await this.#makeRoom(manifest, settings);
-    // A failed one of the same model has told its reason; the new one takes its place.
-    for (const [id, { instance }] of this.#deployments) {
-      if (instance.model === model.id && instance.state.kind === 'failed') await this.remove(id);
-    }
-    const id = deploymentId(`deployment-${this.#parts.randomId()}`);
-    const view: DeploymentView = {
-      id,
+  /** The model's deployment, rather one that has not failed. */
+  #find(model: ModelOnDisk): Deployment | undefined {
+    const own = this.#of(model);
+    return own.find(({ instance }) => instance.state.kind !== 'failed') ?? own[0];
+  }
+
+  #view(model: ModelOnDisk, wanted: NewDeployment, automatic: boolean): DeploymentView {
+    const { defaults, randomId } = this.#parts;
+    const precise = wanted.mode === undefined ? defaults.precise : wanted.mode === 'precise';
+    return {
+      id: `deployment-${randomId()}`,
       model: model.id,
       context: wanted.context ?? defaults.contextLength,
       replicas: 1,
       split: wanted.split ?? 'auto',
       ranks: 1,
-      mode: settings.precise ? 'precise' : 'fast',
+      mode: precise ? 'precise' : 'fast',
       automatic,
     };
-    const name = instanceId(`instance-${this.#parts.randomId()}`);
-    const instance = new Instance(name, manifest, model.id, settings, this.#parts);
-    const deployment = { view, instance, memoryBytes, usedAt: ++this.#clock };
-    this.#deployments.set(id, deployment);
-    this.#parts.onChange();
-    return deployment;
   }
 
-  #settings(wanted: NewDeployment): EngineSettings {
+  #create(model: ModelOnDisk, view: DeploymentView): Promise<Deployment> {
+    return this.#place(model, view, (started) => {
+      const deployment = { view, ...started, usedAt: ++this.#clock };
+      this.#deployments.set(deploymentId(view.id), deployment);
+      return deployment;
+    });
+  }
+
+  /** A fresh instance for a deployment whose own has failed. */
+  async #revive(deployment: Deployment): Promise<Deployment> {
+    const { view } = deployment;
+    const model = await this.#parts.library.resolve(view.model);
+    return this.#place(model, view, (started) => Object.assign(deployment, started));
+  }
+
+  /** Makes room and starts an instance; `keep` puts it where it is known. */
+  async #place(
+    model: ModelOnDisk,
+    view: DeploymentView,
+    keep: (started: Started) => Deployment,
+  ): Promise<Deployment> {
+    const manifest = await this.#parts.library.manifest(model);
+    const placed = this.#placing.then(async () => {
+      const memoryBytes = await this.#makeRoom(manifest, view);
+      if (this.#closed) throw new CideryError('node_closing', 'the node is closing');
+      const id = instanceId(`instance-${this.#parts.randomId()}`);
+      const instance = new Instance(id, manifest, model.id, this.#settings(view), this.#parts);
+      const deployment = keep({ instance, memoryBytes });
+      this.#parts.onChange();
+      return deployment;
+    });
+    this.#placing = placed.catch(() => {
+      // Whoever asked for it is told.
+    });
+    return placed;
+  }
+
+  #settings(view: DeploymentView): EngineSettings {
     const { defaults, freeMemoryBytes } = this.#parts;
     return {
       executor: defaults.executor,
-      precise: wanted.mode === undefined ? defaults.precise : wanted.mode === 'precise',
-      contextLength: wanted.context ?? defaults.contextLength,
+      precise: view.mode === 'precise',
+      contextLength: view.context,
       cacheBytes: defaults.cacheBytes ?? Math.max(1, Math.floor(freeMemoryBytes() / 4)),
       slots: defaults.slots,
       threads: defaults.threads,
@@ -142,20 +210,16 @@ export class Deployments {
    * Ends idle automatic deployments, unused longest first, until the model's weights and one context of at least 256
    * positions fit the free memory. Returns the bytes the weights take.
    */
-  async #makeRoom(manifest: ModelManifest, settings: EngineSettings): Promise<number> {
+  async #makeRoom(manifest: ModelManifest, view: DeploymentView): Promise<number> {
     const { program, spec } = buildModel(manifest);
-    const weights = weightBytes(program, {
-      executor: settings.executor,
-      precise: settings.precise,
-    });
-    const positions = Math.min(settings.contextLength ?? 256, spec.contextLength);
-    const needed = weights + positions * cacheBytesPerPosition(program, settings.precise);
+    const precise = view.mode === 'precise';
+    const weights = weightBytes(program, { executor: this.#parts.defaults.executor, precise });
+    const positions = Math.min(view.context ?? 256, spec.contextLength);
+    const needed = weights + positions * cacheBytesPerPosition(program, precise);
     for (;;) {
       const free = this.#parts.freeMemoryBytes() - this.#promisedBytes();
       if (needed <= free) return weights;
-      const idle = [...this.#deployments.values()]
-        .filter(({ view, instance }) => view.automatic && instance.requests === 0)
-        .sort((a, b) => a.usedAt - b.usedAt)[0];
+      const idle = this.#idleDeployment();
       if (idle === undefined) {
         throw new CideryError(
           'insufficient_memory',
@@ -167,12 +231,24 @@ export class Deployments {
     }
   }
 
+  /** The one that may go first: nobody asked for it, nobody uses it, and it was used the longest ago. */
+  #idleDeployment(): Deployment | undefined {
+    return [...this.#deployments.values()]
+      .filter(({ view, instance }) => view.automatic && instance.idle)
+      .filter(({ instance }) => instance.state.kind !== 'failed')
+      .sort((a, b) => a.usedAt - b.usedAt)[0];
+  }
+
   /** Memory that instances will take that are still loading. */
   #promisedBytes(): number {
     return [...this.#deployments.values()]
       .filter(({ instance }) => instance.state.kind === 'starting')
       .reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
   }
+}
+
+function sameSettings(a: DeploymentView, b: DeploymentView): boolean {
+  return a.context === b.context && a.mode === b.mode && a.split === b.split;
 }
 
 function refuseSplits(wanted: NewDeployment): void {

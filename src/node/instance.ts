@@ -1,4 +1,4 @@
-import { CideryError } from '../base/error.ts';
+import { CideryError, errorMessage, invariant } from '../base/error.ts';
 import type { InstanceId, ModelId } from '../base/ids.ts';
 import { limits } from '../base/limits.ts';
 import { Rate } from '../base/rate.ts';
@@ -36,9 +36,12 @@ export class Instance {
   #rank: RankClient | null = null;
   #pong: Pong | null = null;
   #rate = new Rate(limits.speedWindowMs);
-  #requests = 0;
+  /** Ids of the requests that the rank has and that have not ended. */
+  readonly #requests = new Set<string>();
+  readonly #stopping = new AbortController();
+  #awaiting = 0;
   #starts = 0;
-  #waiters: (() => void)[] = [];
+  readonly #waiters = new Set<() => void>();
 
   constructor(
     id: InstanceId,
@@ -74,75 +77,85 @@ export class Instance {
   }
 
   get requests(): number {
-    return this.#requests;
+    return this.#requests.size;
+  }
+
+  /** Nobody has a request here or waits for the model to load. */
+  get idle(): boolean {
+    return this.#requests.size === 0 && this.#awaiting === 0;
   }
 
   /** Resolves when the instance is ready; rejects when it has failed or was stopped, or by the signal. */
   async ready(signal: AbortSignal): Promise<Opened> {
-    for (;;) {
-      signal.throwIfAborted();
-      const state = this.#state;
-      if (state.kind === 'ready') return state.opened;
-      if (state.kind === 'failed') throw state.error;
-      if (state.kind === 'stopped') throw stoppedError(this.model);
-      await this.#nextChange(signal);
+    this.#awaiting += 1;
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        const state = this.#state;
+        if (state.kind === 'ready') return state.opened;
+        if (state.kind === 'failed') throw state.error;
+        if (state.kind === 'stopped') throw stoppedError(this.model);
+        await this.#nextChange(signal);
+      }
+    } finally {
+      this.#awaiting -= 1;
     }
   }
 
-  /** Sends a request to the ready rank. Throws `instance_not_ready`, `too_many_requests`. */
+  /**
+   * Sends a request to the ready rank. Throws `instance_not_ready`, `too_many_requests`,
+   * `prompt_too_large`.
+   */
   request(message: Extract<ToRank, { id: string }>, listener: RequestListener): void {
     const rank = this.#rank;
     if (rank === null || this.#state.kind !== 'ready') {
       throw new CideryError('instance_not_ready', `${this.model} is not ready`);
     }
-    if (this.#requests >= limits.requestsPerModelMax) {
-      throw new CideryError('too_many_requests', `${this.model} has ${this.#requests} requests`, {
+    const { size } = this.#requests;
+    if (size >= limits.requestsPerModelMax) {
+      throw new CideryError('too_many_requests', `${this.model} has ${size} requests`, {
         hint: 'try again later',
       });
     }
-    this.#requests += 1;
-    rank.request(message, {
-      onMessage: (answer) => {
-        if (answer.type === 'done' || answer.type === 'error' || answer.type === 'reply') {
-          this.#requests -= 1;
-        }
-        listener.onMessage(answer);
-      },
-      onLost: (error) => {
-        this.#requests -= 1;
-        listener.onLost(error);
-      },
-    });
+    const { id } = message;
+    invariant(!this.#requests.has(id), 'a request has an id of its own');
+    this.#requests.add(id);
+    try {
+      rank.request(message, {
+        onMessage: (answer) => {
+          if (answer.type === 'done' || answer.type === 'error' || answer.type === 'reply') {
+            this.#requests.delete(id);
+          }
+          listener.onMessage(answer);
+        },
+        onLost: (error) => {
+          this.#requests.delete(id);
+          listener.onLost(error);
+        },
+      });
+    } catch (error) {
+      this.#requests.delete(id);
+      throw error;
+    }
   }
 
-  /** Drops a request that has not ended; its listener hears nothing more. */
+  /** Drops a request; its listener hears nothing more. One that has ended already is left alone. */
   cancel(id: string): void {
-    this.#requests -= 1;
-    this.#rank?.cancel(id);
+    if (this.#requests.delete(id)) this.#rank?.cancel(id);
   }
 
   async stop(): Promise<void> {
     this.#set({ kind: 'stopped' });
+    this.#stopping.abort();
     await this.#rank?.close();
   }
 
   /** Starts ranks until one stays, the instance is stopped, or too many were lost in a row. */
   async #run(): Promise<void> {
+    const { clock } = this.#parts;
     while (this.#state.kind === 'starting') {
       this.#starts += 1;
-      const rank = new RankClient(this.#parts.spawner, this.#parts.clock, {
-        onProgress: ({ doneBytes, totalBytes }) => {
-          if (this.#state.kind === 'starting')
-            this.#set({ kind: 'starting', doneBytes, totalBytes });
-        },
-        onPong: (pong) => {
-          this.#pong = pong;
-          this.#rate.add(this.#parts.clock.monotonic(), pong.generatedTokens);
-        },
-        onLog: this.#parts.onLog,
-      });
-      this.#rank = rank;
-      const error = await this.#serve(rank);
+      const error = await this.#attempt();
       // Not the caller's doing: it is either stopped or starts anew.
       if (this.#current().kind === 'stopped') return;
       if (this.#starts >= limits.instanceStartsMax || isFinal(error)) {
@@ -150,8 +163,33 @@ export class Instance {
         return;
       }
       this.#set({ kind: 'starting', doneBytes: 0, totalBytes: 0 });
-      await this.#parts.clock.sleep(limits.instanceRestartDelayMs);
+      await clock.sleep(limits.instanceRestartDelayMs, this.#stopping.signal).catch(() => {
+        // Stopped meanwhile: the loop ends.
+      });
     }
+  }
+
+  /** One rank from its start to its end. */
+  async #attempt(): Promise<CideryError> {
+    const { spawner, clock, onLog } = this.#parts;
+    try {
+      this.#rank = new RankClient(spawner, clock, {
+        onProgress: ({ doneBytes, totalBytes }) => {
+          if (this.#state.kind === 'starting')
+            this.#set({ kind: 'starting', doneBytes, totalBytes });
+        },
+        onPong: (pong) => {
+          this.#pong = pong;
+          this.#rate.add(clock.monotonic(), pong.generatedTokens);
+        },
+        onLog,
+      });
+    } catch (cause) {
+      // The system has no process to give.
+      const message = `no process could be started: ${errorMessage(cause)}`;
+      return new CideryError('rank_start_failed', message, { cause });
+    }
+    return this.#serve(this.#rank);
   }
 
   /** Opens the model in the rank and waits for the rank's end. */
@@ -179,18 +217,24 @@ export class Instance {
   #set(state: InstanceState): void {
     if (this.#state.kind === 'stopped') return;
     this.#state = state;
-    for (const wake of this.#waiters.splice(0)) wake();
+    const woken = [...this.#waiters];
+    this.#waiters.clear();
+    for (const wake of woken) wake();
     this.#parts.onChange();
   }
 
   #nextChange(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const onAbort = () => reject(signal.reason);
-      signal.addEventListener('abort', onAbort, { once: true });
-      this.#waiters.push(() => {
+      const wake = () => {
         signal.removeEventListener('abort', onAbort);
         resolve();
-      });
+      };
+      const onAbort = () => {
+        this.#waiters.delete(wake);
+        reject(signal.reason);
+      };
+      signal.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.add(wake);
     });
   }
 }
@@ -210,6 +254,8 @@ const finalCodes = new Set([
   'tokenizer_missing',
   'tokenizer_invalid',
   'addon_missing',
+  'addon_unusable',
+  'addon_mismatch',
   'executor_unavailable',
   'device_unavailable',
   'insufficient_memory',

@@ -53,10 +53,14 @@ export class RankClient {
   #lostError: CideryError | null = null;
   #fault: CideryError | null = null;
   #leaving = false;
-  #heardAt: number;
-  #stepAt: number;
+  #helloSeen = false;
+  #checkedAt: number;
+  #silentMs = 0;
+  #steplessMs = 0;
   #lastSteps = -1;
-  #stopTimer: () => void = () => {};
+  #pings = 0;
+  #stopWatch: () => void = () => {};
+  #stopFailed: () => void = () => {};
 
   constructor(spawner: RankSpawner, clock: Clock, events: RankEvents) {
     this.#clock = clock;
@@ -65,8 +69,7 @@ export class RankClient {
     this.#hello = deferred();
     this.#process = spawner.spawn();
     this.pid = this.#process.pid;
-    this.#heardAt = clock.monotonic();
-    this.#stepAt = this.#heardAt;
+    this.#checkedAt = clock.monotonic();
     this.#process.onBytes((bytes) => this.#receive(bytes));
     this.#process.onLog((line) => this.#keepLog(line));
     void this.#process.exited.then(({ code, signal }) =>
@@ -78,7 +81,7 @@ export class RankClient {
         ),
       ),
     );
-    void this.#watch();
+    this.#watch();
   }
 
   /** Loads a model. Rejects with the rank's fault, or `rank_lost`. */
@@ -96,11 +99,15 @@ export class RankClient {
     await this.#hello.promise;
   }
 
-  /** Sends a request's first message; the listener hears of it until `done`, `reply` or `error`. */
+  /**
+   * Sends a request's first message; the listener hears of it until `done`, `reply` or `error`. Throws
+   * `prompt_too_large` for one that is nested too deeply to be written as JSON.
+   */
   request(message: Extract<ToRank, { id: string }>, listener: RequestListener): void {
     if (this.#lostError !== null) return listener.onLost(this.#lostError);
+    const bytes = requestLine(message);
     this.#requests.set(message.id, listener);
-    this.#send(message);
+    this.#sendBytes(bytes);
   }
 
   /** The request's listener hears nothing more, and the rank drops it within a step. */
@@ -140,14 +147,18 @@ export class RankClient {
   }
 
   #send(message: ToRank): void {
-    this.#process.send(jsonLine(message));
+    this.#sendBytes(jsonLine(message));
+  }
+
+  #sendBytes(bytes: Uint8Array): void {
+    this.#process.send(bytes);
     if (this.#process.unsentBytes > limits.rankUnsentMaxBytes) {
       this.kill(new CideryError('rank_stuck', "the model's process does not read its requests"));
     }
   }
 
   #receive(bytes: Uint8Array): void {
-    this.#heardAt = this.#clock.monotonic();
+    this.#silentMs = 0;
     try {
       for (const value of this.#lines.push(bytes)) this.#handle(fromRankSchema.parse(value));
     } catch (cause) {
@@ -159,17 +170,23 @@ export class RankClient {
   #handle(message: FromRank): void {
     switch (message.type) {
       case 'hello':
+        this.#helloSeen = true;
+        this.#steplessMs = 0;
         return this.#hello.resolve();
       case 'progress':
         return this.#events.onProgress(message);
       case 'opened':
         return this.#opening.shift()?.resolve(message);
       case 'failed':
-        this.#fault = faultError(message.fault);
+        this.#fault ??= faultError(message.fault);
+        // It leaves by itself; one that cannot is made to.
+        this.#stopFailed();
+        this.#stopFailed = this.#clock.after(limits.rankLeaveMs, () =>
+          this.#process.kill('SIGKILL'),
+        );
         return;
       case 'pong':
-        if (message.steps !== this.#lastSteps || message.running === 0)
-          this.#stepAt = this.#heardAt;
+        if (message.steps !== this.#lastSteps || message.running === 0) this.#steplessMs = 0;
         this.#lastSteps = message.steps;
         return this.#events.onPong(message);
       case 'started':
@@ -188,27 +205,28 @@ export class RankClient {
   }
 
   /** Pings the rank and ends it when it is silent or its step does not end. */
-  async #watch(): Promise<void> {
-    const startedAt = this.#clock.monotonic();
-    let hello = false;
-    void this.#hello.promise.then(
-      () => (hello = true),
-      () => {},
-    );
-    for (let number = 0; this.#lostError === null; number++) {
-      await new Promise<void>((resolve) => {
-        this.#stopTimer = this.#clock.after(limits.rankPingMs, resolve);
-        void this.lost.then(() => resolve());
-      });
-      const now = this.#clock.monotonic();
-      if (!hello) {
-        if (now - startedAt > limits.rankHelloMs) this.#stuck('did not start in time');
-        continue;
-      }
-      if (now - this.#heardAt > limits.rankSilenceMs) this.#stuck('does not answer');
-      else if (now - this.#stepAt > limits.rankStepMs) this.#stuck('does not finish a step');
-      else if (this.#lostError === null) this.#send({ type: 'ping', number });
+  #watch(): void {
+    this.#stopWatch = this.#clock.after(limits.rankPingMs, () => {
+      this.#check();
+      if (this.#lostError === null) this.#watch();
+    });
+  }
+
+  #check(): void {
+    const now = this.#clock.monotonic();
+    // A daemon that was held up itself (stopped, or its machine asleep) has heard nobody: what it
+    // missed counts as one turn, so that the rank's answers are read before it is judged.
+    const elapsedMs = Math.min(now - this.#checkedAt, 2 * limits.rankPingMs);
+    this.#checkedAt = now;
+    this.#silentMs += elapsedMs;
+    this.#steplessMs += elapsedMs;
+    if (!this.#helloSeen) {
+      if (this.#steplessMs > limits.rankHelloMs) this.#stuck('did not start in time');
+      return;
     }
+    if (this.#silentMs > limits.rankSilenceMs) this.#stuck('does not answer');
+    else if (this.#steplessMs > limits.rankStepMs) this.#stuck('does not finish a step');
+    else this.#send({ type: 'ping', number: this.#pings++ });
   }
 
   #stuck(what: string): void {
@@ -227,12 +245,21 @@ export class RankClient {
       this.#fault ??
       (this.#leaving ? new CideryError('instance_stopped', 'the model was stopped') : ended);
     this.#lostError = error;
-    this.#stopTimer();
+    this.#stopWatch();
+    this.#stopFailed();
     this.#hello.reject(error);
     for (const { reject } of this.#opening.splice(0)) reject(error);
     for (const listener of [...this.#requests.values()]) listener.onLost(error);
     this.#requests.clear();
     this.#resolveLost(error);
+  }
+}
+
+function requestLine(message: ToRank): Uint8Array {
+  try {
+    return jsonLine(message);
+  } catch (cause) {
+    throw new CideryError('prompt_too_large', 'the request is nested too deeply', { cause });
   }
 }
 

@@ -3,7 +3,9 @@ import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { RenderedTemplate, TemplateJob } from './template-job.ts';
 
+/** What the thread says: that it is there, then an answer to each job. */
 interface Answer {
+  readonly ready?: boolean;
   readonly rendered?: RenderedTemplate;
   readonly fault?: {
     readonly code: string;
@@ -13,81 +15,122 @@ interface Answer {
 }
 
 /**
- * Renders chat templates in a thread of its own, one at a time: a template is a stranger's program. One that runs
- * longer than `limits.templateTimeoutMs` or takes too much memory is ended with its thread, and costs that request.
+ * Renders chat templates in a thread of its own, one at a time: a template is a stranger's program.
+ * One that runs longer than `limits.templateTimeoutMs` or takes too much memory is ended with its
+ * thread, and costs that request.
  */
 export class ChatTemplates {
   readonly #script: URL;
   #worker: Worker | null = null;
   #last: Promise<unknown> = Promise.resolve();
+  #waiting = 0;
 
   /** `script`: the compiled template-worker. */
   constructor(script: URL) {
     this.#script = script;
   }
 
-  /** Rejects with `template_timeout`, `template_too_large`, and what `renderTemplate` throws. */
-  render(job: TemplateJob): Promise<RenderedTemplate> {
-    const next = this.#last.then(() => this.#run(job));
-    this.#last = next.catch(() => {});
+  /**
+   * Rejects with `template_timeout`, `template_too_large`, `template_busy`, what `renderTemplate`
+   * throws, and the signal's reason when it is aborted before the job's turn.
+   */
+  render(job: TemplateJob, signal?: AbortSignal): Promise<RenderedTemplate> {
+    if (this.#waiting >= limits.templateJobsMax) return Promise.reject(busy());
+    this.#waiting += 1;
+    const next = this.#last.then(() => {
+      signal?.throwIfAborted();
+      return this.#run(job);
+    });
+    this.#last = next
+      .catch(() => {})
+      .finally(() => {
+        this.#waiting -= 1;
+      });
     return next;
   }
 
   async close(): Promise<void> {
-    await this.#worker?.terminate();
+    const worker = this.#worker;
     this.#worker = null;
+    await worker?.terminate();
   }
 
-  #run(job: TemplateJob): Promise<RenderedTemplate> {
-    const worker = this.#worker ?? this.#start();
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => give(timedOut()), limits.templateTimeoutMs);
-      const settle = () => {
-        clearTimeout(timer);
-        worker.off('message', onMessage).off('error', onError).off('exit', onExit);
-      };
-      const give = (error: CideryError) => {
-        settle();
-        this.#worker = null;
-        // What an ended thread still says is nobody's.
-        worker.on('error', () => {});
-        void worker.terminate();
-        reject(error);
-      };
-      const onMessage = ({ rendered, fault }: Answer) => {
-        settle();
-        if (rendered !== undefined) return resolve(rendered);
-        const { code, message, hint } = fault ?? { code: 'internal', message: '', hint: null };
-        reject(new CideryError(code, message, hint === null ? {} : { hint }));
-      };
-      const onError = (cause: Error) => give(outOfMemory(cause));
-      const onExit = () => give(outOfMemory(undefined));
-      worker.on('message', onMessage).on('error', onError).on('exit', onExit);
-      worker.postMessage(job);
-    });
+  async #run(job: TemplateJob): Promise<RenderedTemplate> {
+    const worker = this.#worker ?? (await this.#start());
+    worker.postMessage(job);
+    const { rendered, fault } = await this.#answer(worker, limits.templateTimeoutMs);
+    if (rendered !== undefined) return rendered;
+    const { code, message, hint } = fault ?? { code: 'internal', message: '', hint: null };
+    throw new CideryError(code, message, hint === null ? {} : { hint });
   }
 
-  #start(): Worker {
+  async #start(): Promise<Worker> {
     const worker = new Worker(this.#script, {
-      resourceLimits: { maxOldGenerationSizeMb: limits.templateMemoryMiB },
+      resourceLimits: {
+        maxOldGenerationSizeMb: limits.templateMemoryMiB,
+        maxYoungGenerationSizeMb: limits.templateMemoryMiB / 8,
+      },
       // Its prints are nobody's business.
       stdout: true,
       stderr: true,
     });
+    // A thread that ends between two jobs is replaced at the next.
+    worker.on('error', () => this.#drop(worker)).on('exit', () => this.#drop(worker));
     worker.unref();
     this.#worker = worker;
+    await this.#answer(worker, limits.templateStartMs);
     return worker;
+  }
+
+  /** The thread's next message. When none comes in time, or the thread ends, it is given up. */
+  #answer(worker: Worker, timeoutMs: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(timer);
+        worker.off('message', onMessage).off('error', onError).off('exit', onExit);
+        worker.unref();
+      };
+      const giveUp = (error: CideryError): void => {
+        settle();
+        this.#drop(worker);
+        reject(error);
+      };
+      const onMessage = (answer: Answer): void => {
+        settle();
+        resolve(answer);
+      };
+      const onError = (cause: Error): void => giveUp(ended(cause));
+      const onExit = (): void => giveUp(ended(undefined));
+      const timer = setTimeout(() => giveUp(timedOut(timeoutMs)), timeoutMs);
+      worker.on('message', onMessage).on('error', onError).on('exit', onExit);
+      // Whoever waits for a text keeps the process alive until it is there.
+      worker.ref();
+    });
+  }
+
+  #drop(worker: Worker): void {
+    if (this.#worker === worker) this.#worker = null;
+    void worker.terminate();
   }
 }
 
-function timedOut(): CideryError {
+function timedOut(timeoutMs: number): CideryError {
   return new CideryError(
     'template_timeout',
-    `the chat template did not end within ${limits.templateTimeoutMs} ms`,
+    `the chat template did not end within ${timeoutMs} ms`,
     { hint: 'the template loops or the messages are too many; try fewer messages' },
   );
 }
 
-function outOfMemory(cause: unknown): CideryError {
-  return new CideryError('template_too_large', 'the chat template took too much memory', { cause });
+function ended(cause: unknown): CideryError {
+  return new CideryError('template_too_large', 'the chat template took too much memory', {
+    hint: 'the template or the messages are too large; try fewer messages',
+    cause,
+  });
+}
+
+function busy(): CideryError {
+  return new CideryError('template_busy', 'too many chats wait for their template', {
+    hint: 'try again in a second',
+  });
 }

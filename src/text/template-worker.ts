@@ -19,3 +19,4 @@ port.on('message', (job: TemplateJob) => {
     });
   }
 });
+port.postMessage({ ready: true });

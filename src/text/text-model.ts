@@ -2,10 +2,12 @@ import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { ModelText } from '../model/manifest.ts';
 import type { ChatTemplates } from './chat-templates.ts';
+import { controlTokens } from './control-tokens.ts';
 import { createDetokenizer, type Detokenizer } from './detokenizer.ts';
-import { encodeRendered } from './encode-rendered.ts';
+import { jsonSize } from './json-size.ts';
+import { PromptEncoder } from './prompt-encoder.ts';
 import { StopMatcher } from './stop-matcher.ts';
-import { Tokenizer } from './tokenizer.ts';
+import { type AddedToken, Tokenizer } from './tokenizer.ts';
 
 /** A chat as it comes from a request. */
 export interface Chat {
@@ -22,45 +24,61 @@ export class TextModel {
   readonly #text: ModelText;
   readonly #templates: ChatTemplates;
   readonly #now: () => string;
+  readonly #encoder: PromptEncoder;
+  readonly #control: readonly AddedToken[];
 
-  /** `now`: ISO date and time for templates that print it. */
+  /** `now`: ISO date and time for templates that print it. Throws `tokenizer_invalid`. */
   constructor(text: ModelText, tokenizerJson: string, templates: ChatTemplates, now: () => string) {
     this.#text = text;
     this.#templates = templates;
     this.#now = now;
     this.tokenizer = new Tokenizer(tokenizerJson);
+    this.#control = controlTokens(this.tokenizer.added, text.chatTemplate);
+    this.#encoder = new PromptEncoder(this.tokenizer, this.#control);
     this.eosIds = new Set(text.eosIds);
   }
 
-  /** Ids of a chat, ready for the answer. Throws `template_missing`, `prompt_too_large`, and what rendering throws. */
-  async chatIds(chat: Chat): Promise<number[]> {
+  /**
+   * Ids of a chat, ready for the answer. Control tokens written into it stay text; an assistant's
+   * message keeps those that are not marked special (`<think>`), as the model wrote them. Throws
+   * `template_missing`, `prompt_too_large`, and what rendering throws.
+   */
+  async chatIds(chat: Chat, signal?: AbortSignal): Promise<number[]> {
     const { chatTemplate, specialTokens } = this.#text;
     if (chatTemplate === null) {
       throw new CideryError('template_missing', 'this model has no chat template', {
         hint: 'it continues texts: use completions, or `cidery run --raw`',
       });
     }
-    checkSize(JSON.stringify(chat.messages).length);
-    const rendered = await this.#templates.render({
+    checkSize(jsonSize([chat.messages, chat.tools, chat.variables], limits.promptMaxBytes));
+    const job = {
       template: chatTemplate,
       messages: chat.messages,
       tools: chat.tools,
       addGenerationPrompt: true,
-      variables: { ...specialTokens, ...chat.variables },
+      variables: specialTokens,
+      requestVariables: chat.variables,
+      assistantTokens: this.#control.flatMap(({ content, special }) => (special ? [] : [content])),
       now: this.#now(),
-    });
+    };
+    const rendered = await this.#templates.render(job, signal);
     checkSize(rendered.text.length);
-    return encodeRendered(this.tokenizer, rendered);
+    signal?.throwIfAborted();
+    return this.#encoder.encode(rendered);
   }
 
-  /** Ids of a text. `special`: control tokens count as such and what belongs around a text is added. */
+  /**
+   * Ids of a text. `special`: control tokens count as such and what belongs around a text is added;
+   * else it is text from end to end. Throws `prompt_too_large`.
+   */
   async textIds(text: string, special: boolean): Promise<number[]> {
     checkSize(text.length);
-    return special ? this.tokenizer.encode(text, true) : this.tokenizer.encodeOrdinary(text);
+    return special ? this.tokenizer.encode(text, true) : this.#encoder.encodeOrdinary(text);
   }
 
-  detokenizer(skipSpecial: boolean): Detokenizer {
-    return createDetokenizer(this.tokenizer, skipSpecial);
+  /** `resumeFrom`: ids whose pieces somebody has already sent. */
+  detokenizer(skipSpecial: boolean, resumeFrom: readonly number[] = []): Detokenizer {
+    return createDetokenizer(this.tokenizer, skipSpecial, resumeFrom);
   }
 
   stopMatcher(stops: readonly string[]): StopMatcher {
@@ -74,10 +92,10 @@ export class TextModel {
   }
 }
 
-function checkSize(length: number): void {
-  if (length > limits.promptMaxBytes) {
-    throw new CideryError('prompt_too_large', `the prompt has ${length} characters`, {
-      hint: `at most ${limits.promptMaxBytes} are taken`,
-    });
-  }
+function checkSize(characters: number): void {
+  if (characters <= limits.promptMaxBytes) return;
+  const size = characters === Infinity ? 'is nested too deeply' : `has ${characters} characters`;
+  throw new CideryError('prompt_too_large', `the prompt ${size}`, {
+    hint: `at most ${limits.promptMaxBytes} characters are taken, in 200 levels`,
+  });
 }

@@ -1,12 +1,15 @@
 import { z } from 'zod';
 import { CideryError } from '../base/error.ts';
 
+const vocabularySchema = z.record(z.string(), z.int().nonnegative());
+
 /** The parts of a tokenizer.json that this side reads by itself; the Rust package reads all of it. */
 const tokenizerFileSchema = z.looseObject({
   added_tokens: z
     .array(z.looseObject({ id: z.int().nonnegative(), content: z.string(), special: z.boolean() }))
     .nullish(),
   decoder: z.looseObject({ type: z.string() }).nullish(),
+  model: z.looseObject({}).nullish(),
 });
 export type TokenizerFile = z.infer<typeof tokenizerFileSchema>;
 
@@ -18,12 +21,50 @@ export function parseTokenizerFile(json: string): TokenizerFile {
   throw invalid(`${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'malformed'}`);
 }
 
-/** The same tokenizer without its control tokens: their text is ordinary text to it. */
-export function withoutSpecialTokens(json: string): string {
+/**
+ * The same tokenizer with other names for some of its added tokens, which keep their ids. The old
+ * names are ordinary text to it: they leave the vocabulary and the merges too, or a tokenizer that
+ * looks words up whole would still find them.
+ */
+export function renameAddedTokens(json: string, names: ReadonlyMap<string, string>): string {
   const file = parseTokenizerFile(json);
-  const kept = (file.added_tokens ?? []).filter(({ special }) => !special);
-  // What is put around a text names control tokens, which this one does not know.
-  return JSON.stringify({ ...file, added_tokens: kept, post_processor: null });
+  const added = (file.added_tokens ?? []).map((token) => {
+    const content = names.get(token.content);
+    // A new name is matched in the text as it came, before anything normalizes it.
+    return content === undefined ? token : { ...token, content, normalized: false };
+  });
+  // What is put around a text goes by the old names.
+  const changed = { ...file, added_tokens: added, post_processor: null };
+  return JSON.stringify({ ...changed, model: renameInModel(file.model ?? {}, names) });
+}
+
+function renameInModel(
+  model: Record<string, unknown>,
+  names: ReadonlyMap<string, string>,
+): Record<string, unknown> {
+  const rename = (name: string): string => names.get(name) ?? name;
+  const renamed: Record<string, unknown> = { ...model };
+  const { vocab, merges, unk_token: unknown } = model;
+  if (typeof unknown === 'string') renamed['unk_token'] = rename(unknown);
+  if (Array.isArray(merges)) {
+    renamed['merges'] = merges.filter((merge: unknown) => !names.has(mergeResult(merge)));
+  }
+  if (Array.isArray(vocab)) {
+    renamed['vocab'] = vocab.map((entry: unknown) => {
+      const [piece, score] = z.tuple([z.string(), z.number()]).parse(entry);
+      return [rename(piece), score];
+    });
+  } else {
+    const entries = Object.entries(vocabularySchema.parse(vocab ?? {}));
+    renamed['vocab'] = Object.fromEntries(entries.map(([piece, id]) => [rename(piece), id]));
+  }
+  return renamed;
+}
+
+/** What a merge makes of its two parts, written as a pair or with a space between. */
+function mergeResult(merge: unknown): string {
+  if (typeof merge === 'string') return merge.replace(' ', '');
+  return Array.isArray(merge) ? merge.join('') : '';
 }
 
 function parse(json: string): unknown {

@@ -3,8 +3,8 @@ import { errorMessage } from '../base/error.ts';
 import {
   invalid,
   parseTokenizerFile,
+  renameAddedTokens,
   type TokenizerFile,
-  withoutSpecialTokens,
 } from './tokenizer-file.ts';
 
 /** A token that is matched in text before anything else; a special one is control, not text. */
@@ -15,45 +15,54 @@ export interface AddedToken {
 }
 
 /**
- * Text to ids and back, by Hugging Face's Rust tokenizers. Encoding runs off the event loop. A broken tokenizer.json
- * may abort the whole process inside the package: this is used in a rank and nowhere else.
+ * Text to ids and back, by Hugging Face's Rust tokenizers. Encoding runs off the event loop. A
+ * broken tokenizer.json may abort the whole process inside the package: this is used in a rank and
+ * nowhere else.
  */
 export class Tokenizer {
-  readonly file: TokenizerFile;
+  readonly file: Pick<TokenizerFile, 'decoder'>;
   readonly added: readonly AddedToken[];
   readonly #rust: RustTokenizer;
   readonly #json: string;
-  #ordinary: RustTokenizer | null = null;
-  readonly #addedIds: ReadonlyMap<number, AddedToken>;
+  readonly #specialIds: ReadonlySet<number>;
 
-  /** Throws `tokenizer_invalid`. */
+  /** Loading blocks for up to 2 s (a vocabulary of 260,000). Throws `tokenizer_invalid`. */
   constructor(json: string) {
-    this.file = parseTokenizerFile(json);
+    const { decoder, added_tokens: added } = parseTokenizerFile(json);
+    this.file = { decoder };
+    this.added = (added ?? []).map(({ id, content, special }) => ({ id, content, special }));
     this.#json = json;
     this.#rust = build(json);
-    this.added = this.file.added_tokens ?? [];
-    this.#addedIds = new Map(this.added.map((token) => [token.id, token]));
+    this.#specialIds = new Set(this.added.flatMap(({ id, special }) => (special ? [id] : [])));
   }
 
-  /** Control tokens written in the text are parsed. `special` adds what belongs around a text, such as BOS. */
+  /** This tokenizer with other names for some added tokens; the old ones are text to it. */
+  renamed(names: ReadonlyMap<string, string>): Tokenizer {
+    const renamed = new Tokenizer(renameAddedTokens(this.#json, names));
+    for (const { content, id } of this.added) {
+      const name = names.get(content) ?? content;
+      if (renamed.id(name) !== id) throw invalid(`the added token ${content} has no fixed id`);
+    }
+    return renamed;
+  }
+
+  /**
+   * Control tokens written in the text are parsed. `special` adds what belongs around a text, such
+   * as BOS.
+   */
   async encode(text: string, special: boolean): Promise<number[]> {
     const encoding = await this.#rust.encode(text, null, { addSpecialTokens: special });
-    return [...encoding.getIds()];
+    return encoding.getIds();
   }
 
-  /** Control tokens written in the text stay the text they are. */
-  async encodeOrdinary(text: string): Promise<number[]> {
-    if (!this.added.some(({ content, special }) => special && text.includes(content))) {
-      return this.encode(text, false);
-    }
-    // Built on first need: only a text that tries to forge control tokens pays for a second tokenizer.
-    this.#ordinary ??= build(withoutSpecialTokens(this.#json));
-    const encoding = await this.#ordinary.encode(text, null, { addSpecialTokens: false });
-    return [...encoding.getIds()];
-  }
-
+  /** Ids outside the vocabulary are left out. */
   decode(ids: readonly number[], skipSpecial: boolean): Promise<string> {
     return this.#rust.decode([...ids], skipSpecial);
+  }
+
+  /** Ids of the vocabulary, added tokens included. */
+  get vocabularySize(): number {
+    return this.#rust.getVocabSize(true);
   }
 
   /** The token's own form, such as `Ġthe`; null outside the vocabulary. */
@@ -66,7 +75,7 @@ export class Tokenizer {
   }
 
   isSpecial(id: number): boolean {
-    return this.#addedIds.get(id)?.special ?? false;
+    return this.#specialIds.has(id);
   }
 
   /** The text of token forms, as the tokenizer's own decoder joins them. */

@@ -86,6 +86,5 @@ export const completionRequestSchema = z.looseObject({
 });
 export type CompletionRequest = z.infer<typeof completionRequestSchema>;
 
-
 const samplingRequestSchema = z.object(samplingFields);
 export type SamplingRequest = z.infer<typeof samplingRequestSchema>;

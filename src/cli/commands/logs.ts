@@ -5,8 +5,7 @@ import { readLogFile } from '../log-file.ts';
 /** `cidery logs`: of the running node, else what the last one has left in CIDERY_HOME/logs. */
 export async function logs(context: CommandContext, count: number): Promise<void> {
   const client = await findNode(context);
-  const all =
-    client === null ? await readLogFile(context.home) : await client.logs(context.signal);
+  const all = client === null ? await readLogFile(context.home) : await client.logs(context.signal);
   for (const line of all.slice(-count)) {
     context.output.value(line);
     const time = new Date(line.timeMs).toISOString();

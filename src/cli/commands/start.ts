@@ -1,6 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createApi } from '../../api/app.ts';
+import { stateEvents } from '../../api/cluster/state-events.ts';
 import { CideryError, errorCode } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import type { CideryNode } from '../../node/node.ts';
@@ -161,17 +162,9 @@ async function loadModels(
 async function loadModel(context: CommandContext, node: CideryNode, name: string): Promise<void> {
   const model = await requireModel(context, node.library, name, 'all');
   const deployment = await node.deployments.create({ model: model.id });
-  await waitUntilReady(context, nodeStates(node), deployment.id);
+  await waitUntilReady(context, stateEvents(node, realClock, context.signal), deployment.id);
   context.output.value({ event: 'model', model: model.id, state: 'ready' });
   context.output.note(`${model.id} is ready`);
-}
-
-/** The node's state now and after every change. */
-async function* nodeStates(node: CideryNode): AsyncGenerator<ReturnType<CideryNode['state']>> {
-  for (;;) {
-    yield node.state();
-    await realClock.sleep(limits.stateEventIntervalMs);
-  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

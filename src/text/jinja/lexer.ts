@@ -1,6 +1,6 @@
 import { syntaxError } from './syntax.ts';
 import { unescapeString } from './string-literal.ts';
-import { whitespaceClass } from './whitespace.ts';
+import { innerRange, isWhitespace, whitespaceClass } from './whitespace.ts';
 
 export type TokenKind =
   | 'data'
@@ -23,6 +23,7 @@ export interface Token {
 }
 
 const space = `[${whitespaceClass}]`;
+const blank = new RegExp(`^${space}+$`);
 const patterns = {
   rawBegin: new RegExp(`\\{%[-+]?${space}*raw${space}*(?:-%\\}${space}*|%\\})`, 'y'),
   rawEnd: new RegExp(`\\{%([-+]?)${space}*endraw${space}*(?:\\+%\\}|-%\\}${space}*|%\\}\\n?)`, 'g'),
@@ -94,12 +95,14 @@ class Lexer {
 
   /** The text before a tag, without what its sign or lstrip_blocks takes off. */
   private stripped(data: string, sign: string, isBlock: boolean): string {
-    if (sign === '-') return data.replace(new RegExp(`${space}+$`), '');
+    if (sign === '-') {
+      return data.slice(...innerRange(data, isWhitespace, { left: false, right: true }));
+    }
     if (sign === '+' || !isBlock) return data;
     const lineStart = data.lastIndexOf('\n') + 1;
     if (lineStart === 0 && !this.lineStarts) return data;
     const lead = data.slice(lineStart);
-    return new RegExp(`^${space}+$`).test(lead) ? data.slice(0, lineStart) : data;
+    return blank.test(lead) ? data.slice(0, lineStart) : data;
   }
 
   private comment(): void {

@@ -1,0 +1,69 @@
+import { CideryError } from '../../base/error.ts';
+import { limits } from '../../base/limits.ts';
+import { cacheBytesPerPosition, weightBytes, workingBytes } from '../../model/memory.ts';
+import { buildModel } from '../../model/model.ts';
+import { openNode } from '../../node/open-node.ts';
+import { type CommandContext, type EngineFlags, nodeSettings } from '../context.ts';
+import { requireModel } from '../local-models.ts';
+import { formatBytes } from '../output.ts';
+
+/** Context that is planned for unless another is asked for. */
+const defaultContext = 4_096;
+
+/** `cidery plan M`: the one plan of one machine, from config and headers alone. */
+export async function plan(
+  context: CommandContext,
+  reference: string,
+  flags: EngineFlags & { readonly machines?: string },
+): Promise<void> {
+  if (flags.machines !== undefined) {
+    throw new CideryError('unsupported', 'this version plans for this machine alone', {
+      hint: 'leave out --machines',
+    });
+  }
+  const node = await openNode(nodeSettings(context, flags));
+  try {
+    const { id } = await requireModel(context, node.library, reference, 'catalogue');
+    const { program, spec } = buildModel(await node.manifest(id));
+    const precise = flags.precise ?? false;
+    const positions = Math.min(flags.context ?? defaultContext, spec.contextLength);
+    const memory = {
+      weightBytes: weightBytes(program, { executor: 'mlx', precise }),
+      cacheBytes: positions * cacheBytesPerPosition(program, precise),
+      workingBytes: workingBytes(program, precise, {
+        tokens: limits.promptTokensPerStep,
+        selected: limits.slotsPerInstance,
+        positions,
+      }),
+    };
+    const neededBytes = memory.weightBytes + memory.cacheBytes + memory.workingBytes;
+    const freeBytes = node.state().nodes[0]?.memory.freeBytes ?? 0;
+    const fits = neededBytes <= freeBytes;
+    context.output.value({
+      model: id,
+      context: positions,
+      mode: precise ? 'precise' : 'fast',
+      plans: [
+        {
+          kind: 'single',
+          ranks: 1,
+          chosen: fits,
+          reason: fits ? 'the only machine' : 'it does not fit the free memory',
+          memory: { ...memory, neededBytes, freeBytes },
+          predicted: null,
+        },
+      ],
+    });
+    context.output.line(`${id}, context ${positions}, on this machine alone:`);
+    context.output.line(`  weights     ${formatBytes(memory.weightBytes)}`);
+    context.output.line(`  keys/values ${formatBytes(memory.cacheBytes)}`);
+    context.output.line(`  working     ${formatBytes(memory.workingBytes)}`);
+    const verdict = fits ? 'fits' : 'does not fit';
+    context.output.line(
+      `  ${formatBytes(neededBytes)} of ${formatBytes(freeBytes)} free: ${verdict}`,
+    );
+    context.output.line('  speed: not measured (`cidery bench` measures it)');
+  } finally {
+    await node.close();
+  }
+}

@@ -1,0 +1,91 @@
+import type { ApiClient, CompletionFields } from '../api/client.ts';
+import { limits } from '../base/limits.ts';
+import type { ModelId } from '../base/ids.ts';
+import type { Answer, Answerer, AnswerOptions, Question } from './answerer.ts';
+import type { CommandContext } from './context.ts';
+import { waitUntilReady } from './wait-until-ready.ts';
+
+/**
+ * Answers through the node that runs on this machine: with an instance of the model in the wanted
+ * mode if there is one, else with one that is made for this call and removed after it.
+ *
+ * @param mode null: whatever the node runs the model in
+ */
+export async function remoteAnswerer(
+  context: CommandContext,
+  client: ApiClient,
+  model: ModelId,
+  mode: 'precise' | null,
+): Promise<Answerer> {
+  const { signal } = context;
+  const { instances } = await client.state(signal);
+  const found = instances.find(
+    (instance) =>
+      instance.model === model &&
+      (instance.state === 'ready' || instance.state === 'starting') &&
+      (mode === null || instance.plan.mode === mode),
+  );
+  const own =
+    found === undefined
+      ? await client.deploy(mode === null ? { model } : { model, mode }, signal)
+      : null;
+  const deployment = found?.deployment ?? own?.id ?? '';
+  const close = async (): Promise<void> => {
+    // The call's own signal may be what ends it; the instance has to go all the same.
+    const timeout = AbortSignal.timeout(limits.healthTimeoutMs);
+    if (own !== null) await client.removeDeployment(own.id, timeout);
+  };
+  try {
+    await waitUntilReady(context, client.states(signal), deployment);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  return {
+    answer: (question, options, onText, stop) =>
+      answerOver(client, fieldsOf(deployment, question, options), onText, stop),
+    close,
+  };
+}
+
+function fieldsOf(model: string, question: Question, options: AnswerOptions): CompletionFields {
+  const { maxTokens, temperature, topP, seed } = options;
+  const prompt =
+    question.kind === 'chat' ? { messages: question.messages } : { prompt: question.text };
+  // Text completions end after 16 tokens unless they are told otherwise.
+  const most = maxTokens ?? (question.kind === 'chat' ? null : limits.modelMaxContext);
+  return {
+    model,
+    ...prompt,
+    temperature,
+    top_p: topP,
+    ...(most === null ? {} : { max_tokens: most }),
+    ...(seed === null ? {} : { seed: Number(BigInt.asIntN(53, BigInt(seed))) }),
+  };
+}
+
+async function answerOver(
+  client: ApiClient,
+  fields: CompletionFields,
+  onText: (text: string) => void,
+  signal: AbortSignal,
+): Promise<Answer> {
+  const startedAt = performance.now();
+  let firstAt: number | null = null;
+  let lastAt = startedAt;
+  let text = '';
+  let finishReason = 'stop';
+  let usage = { promptTokens: 0, generatedTokens: 0 };
+  for await (const chunk of client.complete(fields, signal)) {
+    if (chunk.text !== '') {
+      lastAt = performance.now();
+      firstAt ??= lastAt;
+      text += chunk.text;
+      onText(chunk.text);
+    }
+    finishReason = chunk.finishReason ?? finishReason;
+    usage = chunk.usage ?? usage;
+  }
+  const promptMs = (firstAt ?? lastAt) - startedAt;
+  return { text, finishReason, ...usage, promptMs, generateMs: lastAt - startedAt - promptMs };
+}
