@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Does what a fresh clone needs before it runs; docs/setup.md tells what and why.
+// Does what a fresh clone needs before it runs: `setUp` in setup/main.mjs, as a command.
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { nodeTooOld } from './setup/node-version.mjs';

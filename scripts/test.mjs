@@ -35,11 +35,17 @@ function runTool(name, args) {
   return new Promise((resolve) => {
     const env = { ...process.env, PATH: path };
     const child = spawn(name, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'], env });
+    // A signal to this process alone would leave the tests running.
+    const end = () => child.kill('SIGTERM');
+    process.once('SIGTERM', end);
     child.once('error', (error) => {
       process.stderr.write(`${name}: ${error.message}\n`);
       resolve(1);
     });
-    child.once('close', (code) => resolve(code ?? 1));
+    child.once('close', (code) => {
+      process.off('SIGTERM', end);
+      resolve(code ?? 1);
+    });
   });
 }
 

@@ -4,7 +4,7 @@ import { CideryError } from '../base/error.ts';
 import type { CideryNode } from '../node/node.ts';
 import type { Clock } from '../ports/clock.ts';
 import { clusterErrorBody, clusterRoutes } from './cluster/routes.ts';
-import { guard, type GuardSettings, isListedOrigin } from './guard.ts';
+import { guardKey, guardSource, type GuardSettings, isListedOrigin } from './guard.ts';
 import { httpError } from './http-error.ts';
 import { Metrics } from './metrics.ts';
 import { errorBody } from './openai/errors.ts';
@@ -32,12 +32,17 @@ export function createApi(node: CideryNode, clock: Clock, settings: ApiSettings)
   });
   app.use(async (context, next) => {
     const origin = context.req.header('origin');
-    guard(context.req.raw, settings);
+    guardSource(context.req.raw, settings);
     if (origin === undefined || !isListedOrigin(origin, settings.origins)) return next();
     if (context.req.method === 'OPTIONS') return preflight(origin);
     await next();
     context.res.headers.set('Access-Control-Allow-Origin', origin);
     context.res.headers.append('Vary', 'Origin');
+  });
+  // After the answers to preflights, which browsers ask without the key.
+  app.use((context, next) => {
+    guardKey(context.req.raw, settings);
+    return next();
   });
   app.get('/health', async (context) => {
     const models = node.deployments.list().map(({ instance }) => ({
@@ -53,8 +58,16 @@ export function createApi(node: CideryNode, clock: Clock, settings: ApiSettings)
   );
   app.get('/', (context) =>
     context.html(settings.page, 200, {
-      'Content-Security-Policy':
-        "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'",
+      'Content-Security-Policy': [
+        "default-src 'none'",
+        "style-src 'unsafe-inline'",
+        "script-src 'unsafe-inline'",
+        "connect-src 'self'",
+        'img-src data:',
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+      ].join('; '),
       'X-Content-Type-Options': 'nosniff',
       'Referrer-Policy': 'no-referrer',
     }),

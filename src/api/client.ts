@@ -164,6 +164,9 @@ function chunkOf({ choices, usage }: z.infer<typeof chunkSchema>): CompletionChu
 }
 
 function nodeError({ code, message, hint }: z.infer<typeof errorSchema>['error']): CideryError {
+  if (code !== null && ['key_missing', 'key_wrong', 'invalid_api_key'].includes(code)) {
+    return new CideryError(code, message, { hint: 'set CIDERY_API_KEY to the key of the node' });
+  }
   return new CideryError(code ?? 'node_failed', message, hint === undefined ? {} : { hint });
 }
 

@@ -12,12 +12,11 @@ export interface GuardSettings {
 }
 
 /**
- * Refuses what no user of this machine has sent: a Host header with a foreign name (a web page that has rebound its
- * own name to this address), a page of another origin, a missing or wrong key. `/health` needs no key, nor does
- * the page, which holds no data and asks for the key itself.
- * Throws `host_refused`, `origin_refused`, `key_missing`, `key_wrong`.
+ * Refuses what no user of this machine has sent: a Host header with a foreign name (a web page that
+ * has rebound its own name to this address), a page of another origin.
+ * Throws `host_refused`, `origin_refused`.
  */
-export function guard(request: Request, settings: GuardSettings): void {
+export function guardSource(request: Request, settings: GuardSettings): void {
   const host = request.headers.get('host') ?? '';
   if (!isOwnHost(host, settings.hostNames)) {
     throw new CideryError('host_refused', `requests for host '${host}' are not answered here`, {
@@ -30,9 +29,16 @@ export function guard(request: Request, settings: GuardSettings): void {
       hint: 'allow the origin with CIDERY_ORIGINS',
     });
   }
-  if (settings.apiKey !== null && !openPaths.has(new URL(request.url).pathname)) {
-    checkKey(request, settings.apiKey);
-  }
+}
+
+/**
+ * Refuses a request without the node's key. `/health` needs none, nor does the page, which holds no
+ * data and asks for the key itself.
+ * Throws `key_missing`, `key_wrong`.
+ */
+export function guardKey(request: Request, { apiKey }: GuardSettings): void {
+  if (apiKey === null || openPaths.has(new URL(request.url).pathname)) return;
+  checkKey(request, apiKey);
 }
 
 const openPaths: ReadonlySet<string> = new Set(['/health', '/']);

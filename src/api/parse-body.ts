@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import { z } from 'zod';
 import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import { FieldError } from './http-error.ts';
@@ -15,7 +15,9 @@ export async function parseBody<Schema extends z.ZodType>(
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw issue === undefined ? new CideryError('internal', 'no issue') : fieldError(issue, value);
+  throw issue === undefined
+    ? new CideryError('internal', 'no issue')
+    : fieldError(issue, value, schema);
 }
 
 async function readText(request: Request): Promise<string> {
@@ -65,7 +67,7 @@ function deepest(issue: Issue, base: PropertyKey[]): { issue: Issue; path: Prope
   return inner ?? { issue, path };
 }
 
-function fieldError(first: Issue, body: unknown): FieldError {
+function fieldError(first: Issue, body: unknown, schema: z.ZodType): FieldError {
   const { issue, path } = deepest(first, []);
   const field = path.reduce<string>(
     (text, key) =>
@@ -85,17 +87,18 @@ function fieldError(first: Issue, body: unknown): FieldError {
     );
   }
   return new FieldError(
-    codeOf(issue),
+    codeOf(issue, isInteger(schema, path)),
     `Invalid value for '${field || 'body'}': ${issue.message}.`,
     field || null,
   );
 }
 
-function codeOf(issue: Issue): string {
+function codeOf(issue: Issue, integer: boolean): string {
   if (issue.code === 'invalid_type') return 'invalid_type';
   if (issue.code !== 'too_big' && issue.code !== 'too_small') return 'invalid_value';
   const side = issue.code === 'too_big' ? 'above_max' : 'below_min';
-  const named = sizeCodes.find(([origin]) => origin === issue.origin);
+  const origin = issue.origin === 'number' && integer ? 'int' : issue.origin;
+  const named = sizeCodes.find(([name]) => name === origin);
   return named === undefined ? 'invalid_value' : `${named[1]}_${side}_${named[2]}`;
 }
 
@@ -106,6 +109,14 @@ const sizeCodes = [
   ['int', 'integer', 'value'],
   ['number', 'decimal', 'value'],
 ] as const;
+
+/** Whether a field of the body is one of whole numbers; zod's issues do not tell. */
+function isInteger(schema: z.ZodType, path: readonly PropertyKey[]): boolean {
+  const [field] = path;
+  const { properties } = z.toJSONSchema(schema, { unrepresentable: 'any', io: 'input' });
+  if (path.length !== 1 || typeof field !== 'string') return false;
+  return JSON.stringify(properties?.[field] ?? null).includes('"type":"integer"');
+}
 
 function valueAt(value: unknown, path: readonly PropertyKey[]): unknown {
   return path.reduce<unknown>(

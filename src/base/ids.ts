@@ -1,16 +1,11 @@
 /** Branded ids: a string that has been parsed as one kind of id cannot be passed for another. */
-export type Branded<Kind extends string> = string & { readonly __kind: Kind };
+type Branded<Kind extends string> = string & { readonly __kind: Kind };
 
 /** A model as users name it: a catalogue name, `org/name`, or `local/NAME-HASH8`. */
 export type ModelId = Branded<'model'>;
-export type NodeId = Branded<'node'>;
 export type DeploymentId = Branded<'deployment'>;
 export type InstanceId = Branded<'instance'>;
-/** One request as the router and the rank know it. */
-export type RequestId = Branded<'request'>;
 
 export const modelId = (text: string): ModelId => text as ModelId;
-export const nodeId = (text: string): NodeId => text as NodeId;
 export const deploymentId = (text: string): DeploymentId => text as DeploymentId;
 export const instanceId = (text: string): InstanceId => text as InstanceId;
-export const requestId = (text: string): RequestId => text as RequestId;

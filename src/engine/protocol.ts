@@ -24,7 +24,7 @@ const json: z.ZodType<Json> = z.json();
 export const chatMessageSchema = z.looseObject({ role: z.string() }).catchall(json);
 export type ChatMessage = z.infer<typeof chatMessageSchema>;
 
-export const promptInputSchema = z.discriminatedUnion('kind', [
+const promptInputSchema = z.discriminatedUnion('kind', [
   z.strictObject({
     kind: z.literal('chat'),
     messages: z.array(chatMessageSchema),
@@ -38,7 +38,7 @@ export const promptInputSchema = z.discriminatedUnion('kind', [
 ]);
 export type PromptInput = z.infer<typeof promptInputSchema>;
 
-export const samplingSchema = z.strictObject({
+const samplingSchema = z.strictObject({
   /** 0: greedy. */
   temperature: z.number().min(0),
   topP: z.number().min(0).max(1),
@@ -54,7 +54,7 @@ export const samplingSchema = z.strictObject({
 });
 export type Sampling = z.infer<typeof samplingSchema>;
 
-export const generateOptionsSchema = z.strictObject({
+const generateOptionsSchema = z.strictObject({
   /** Null: as far as the context goes. */
   maxTokens: z.int().nonnegative().nullable(),
   ignoreEos: z.boolean(),
@@ -69,7 +69,7 @@ export const generateOptionsSchema = z.strictObject({
 });
 export type GenerateOptions = z.infer<typeof generateOptionsSchema>;
 
-export const engineSettingsSchema = z.strictObject({
+const engineSettingsSchema = z.strictObject({
   executor: z.enum(['cpu', 'mlx']),
   precise: z.boolean(),
   /** Null: the model's own maximum as far as the memory for keys and values allows. */
@@ -84,7 +84,7 @@ export const engineSettingsSchema = z.strictObject({
 export type EngineSettings = z.infer<typeof engineSettingsSchema>;
 
 /** Work on text alone; needs no open model. `tokenizer` is the path of a tokenizer.json. */
-export const textOperationSchema = z.discriminatedUnion('op', [
+const textOperationSchema = z.discriminatedUnion('op', [
   z.strictObject({
     op: z.literal('tokenize'),
     tokenizer: z.string(),
@@ -138,7 +138,7 @@ export const toRankSchema = z.discriminatedUnion('type', [
 ]);
 export type ToRank = z.infer<typeof toRankSchema>;
 
-export const faultSchema = z.strictObject({
+const faultSchema = z.strictObject({
   code: z.string(),
   message: z.string(),
   hint: z.string().nullable(),
@@ -147,13 +147,13 @@ export type Fault = z.infer<typeof faultSchema>;
 
 const logprobSchema = z.strictObject({ token: tokenId, text: z.string(), logprob: z.number() });
 
-export const tokenLogprobsSchema = logprobSchema.extend({ alternatives: z.array(logprobSchema) });
+const tokenLogprobsSchema = logprobSchema.extend({ alternatives: z.array(logprobSchema) });
 export type TokenLogprobs = z.infer<typeof tokenLogprobsSchema>;
 
-export const finishReasonSchema = z.enum(['stop', 'length']);
+const finishReasonSchema = z.enum(['stop', 'length']);
 export type FinishReason = z.infer<typeof finishReasonSchema>;
 
-export const engineMemorySchema = z.strictObject({
+const engineMemorySchema = z.strictObject({
   weightBytes: z.number(),
   cacheBytes: z.number(),
   activeBytes: z.number(),

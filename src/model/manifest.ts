@@ -42,11 +42,11 @@ export const blockFormats = [
   'MXFP4',
 ] as const;
 
-export const tensorFormatSchema = z.enum([...plainFormats, ...blockFormats]);
+const tensorFormatSchema = z.enum([...plainFormats, ...blockFormats]);
 export type TensorFormat = z.infer<typeof tensorFormatSchema>;
 
 /** What must be done to a tensor's values, in order, to make them what mlx-lm's parameter holds. */
-export const tensorTransformSchema = z.discriminatedUnion('kind', [
+const tensorTransformSchema = z.discriminatedUnion('kind', [
   /** Undo llama.cpp's row order of q and k: row (h, i, j) of [heads, width/2, 2] was (h, j, i). */
   z.strictObject({ kind: z.literal('unpermuteRope'), heads: z.int().positive() }),
   /** Add a constant to every value (llama.cpp stores gemma's norms with their 1 added). */
@@ -54,7 +54,7 @@ export const tensorTransformSchema = z.discriminatedUnion('kind', [
 ]);
 export type TensorTransform = z.infer<typeof tensorTransformSchema>;
 
-export const tensorEntrySchema = z.strictObject({
+const tensorEntrySchema = z.strictObject({
   /** The name that mlx-lm's loader would see (Hugging Face's), also for GGUF files. */
   name: z.string(),
   format: tensorFormatSchema,
@@ -69,7 +69,7 @@ export const tensorEntrySchema = z.strictObject({
 });
 export type TensorEntry = z.infer<typeof tensorEntrySchema>;
 
-export const modelTextSchema = z.strictObject({
+const modelTextSchema = z.strictObject({
   /** Absolute path of a tokenizer.json; for a GGUF file the store writes it from the metadata. */
   tokenizerPath: z.string().nullable(),
   /** Jinja source of the chat template; null when the model has none. */

@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 /** What `GET /cluster/v1/state` shows: facts of this moment, nothing from a log. Sizes in bytes. */
 
-export const planSchema = z.strictObject({
+const planSchema = z.strictObject({
   kind: z.enum(['single']),
   ranks: z.int().positive(),
   executor: z.enum(['cpu', 'mlx']),
@@ -10,7 +10,7 @@ export const planSchema = z.strictObject({
   predicted: z.strictObject({ memoryBytes: z.number() }),
 });
 
-export const rankStateSchema = z.strictObject({
+const rankStateSchema = z.strictObject({
   rank: z.int().nonnegative(),
   node: z.string(),
   pid: z.int().nullable(),
@@ -18,7 +18,7 @@ export const rankStateSchema = z.strictObject({
   memoryBytes: z.number(),
 });
 
-export const instanceStateSchema = z.strictObject({
+const instanceStateSchema = z.strictObject({
   id: z.string(),
   deployment: z.string(),
   model: z.string(),

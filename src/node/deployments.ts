@@ -67,9 +67,9 @@ export class Deployments {
     refuseSplits(wanted);
     const model = await this.#parts.library.resolve(wanted.model);
     const view = this.#view(model, wanted, false);
-    await this.#arriving.get(model.id)?.catch(() => {
-      // Whoever asked for it is told.
-    });
+    // Whoever asked for that one is told if it fails.
+    const arriving = this.#arriving.get(model.id);
+    if (arriving !== undefined) await arriving.catch(() => {});
     const same = this.#of(model).find((one) => one.view.automatic && sameSettings(one.view, view));
     if (same !== undefined) {
       same.view = { ...same.view, automatic: false };
@@ -219,6 +219,8 @@ export class Deployments {
     for (;;) {
       const free = this.#parts.freeMemoryBytes() - this.#promisedBytes();
       if (needed <= free) return weights;
+      // A request that has just been given its instance reaches it within this turn.
+      await this.#parts.clock.sleep(0);
       const idle = this.#idleDeployment();
       if (idle === undefined) {
         throw new CideryError(

@@ -10,8 +10,7 @@ import { type Generation, startGeneration } from './generation.ts';
 import type { Instance } from './instance.ts';
 import { LogBuffer } from './log-buffer.ts';
 import type { ModelLibrary } from './model-library.ts';
-import { RankClient } from './rank-client.ts';
-import { faultError } from './rank-client.ts';
+import { faultError, RankClient } from './rank-client.ts';
 import { viewInstance } from './view-instance.ts';
 
 /** Facts of the machine that do not change while the node runs, and those that do. */
@@ -104,14 +103,22 @@ export class CideryNode {
   /** The instance that answers for a model, when it is ready. */
   async ready(model: string, signal: AbortSignal): Promise<Instance> {
     const instance = await this.deployments.instanceFor(model);
-    const tooLong = AbortSignal.timeout(limits.modelLoadWaitMs);
+    const waiting = new AbortController();
+    const onAbort = () => waiting.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const stopTimer = this.#parts.clock.after(limits.modelLoadWaitMs, () =>
+      waiting.abort(
+        new CideryError('model_loading', `${instance.model} is still loading`, {
+          hint: 'try again in a minute',
+        }),
+      ),
+    );
     try {
-      await instance.ready(AbortSignal.any([signal, tooLong]));
-    } catch (error) {
-      if (!tooLong.aborted || signal.aborted) throw error;
-      throw new CideryError('model_loading', `${instance.model} is still loading`, {
-        hint: 'try again in a minute',
-      });
+      signal.throwIfAborted();
+      await instance.ready(waiting.signal);
+    } finally {
+      stopTimer();
+      signal.removeEventListener('abort', onAbort);
     }
     return instance;
   }
@@ -123,22 +130,14 @@ export class CideryNode {
     signal: AbortSignal,
   ): Promise<Record<string, unknown>> {
     const instance = await this.ready(model, signal);
-    return replyOf((message, listener) => instance.request(message, listener), {
-      type: 'logits',
-      id: this.newId(),
-      ...request,
-    });
+    return replyOf(instance, { type: 'logits', id: this.newId(), ...request }, signal);
   }
 
   /** Tokenizing, detokenizing, rendering: in a rank of its own, since no tokenizer or template runs in this process. */
   async text(operation: TextOperation): Promise<Record<string, unknown>> {
     const rank = this.#textRank ?? this.#startTextRank();
     await rank.ready();
-    return replyOf((message, listener) => rank.request(message, listener), {
-      type: 'text',
-      id: this.newId(),
-      operation,
-    });
+    return replyOf(rank, { type: 'text', id: this.newId(), operation }, null);
   }
 
   /** The manifest of a model on disk: what `debug parameters` and the planner read. */
@@ -198,19 +197,32 @@ export class CideryNode {
   }
 }
 
-type Send = RankClient['request'];
-
-function replyOf(
-  send: Send,
+/** The one answer to a request; the signal drops it. */
+async function replyOf(
+  to: Pick<RankClient, 'request' | 'cancel'>,
   message: Extract<ToRank, { id: string }>,
+  signal: AbortSignal | null,
 ): Promise<Record<string, unknown>> {
-  return new Promise((resolve, reject) => {
-    send(message, {
+  signal?.throwIfAborted();
+  let onAbort = () => {};
+  const reply = new Promise<Record<string, unknown>>((resolve, reject) => {
+    onAbort = () => {
+      to.cancel(message.id);
+      reject(signal?.reason);
+    };
+    to.request(message, {
       onMessage: (answer) => {
         if (answer.type === 'reply') resolve(answer.value);
         else if (answer.type === 'error') reject(faultError(answer.fault));
+        else reject(new CideryError('rank_protocol', `the rank answered with ${answer.type}`));
       },
       onLost: reject,
     });
   });
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await reply;
+  } finally {
+    signal?.removeEventListener('abort', onAbort);
+  }
 }

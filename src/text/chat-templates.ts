@@ -31,8 +31,9 @@ export class ChatTemplates {
   }
 
   /**
-   * Rejects with `template_timeout`, `template_too_large`, `template_busy`, what `renderTemplate`
-   * throws, and the signal's reason when it is aborted before the job's turn.
+   * Rejects with `template_timeout`, `template_too_large`, `template_busy`,
+   * `template_worker_ended`, what `renderTemplate` throws, and the signal's reason when it is
+   * aborted before the job's turn.
    */
   render(job: TemplateJob, signal?: AbortSignal): Promise<RenderedTemplate> {
     if (this.#waiting >= limits.templateJobsMax) return Promise.reject(busy());
@@ -122,7 +123,17 @@ function timedOut(timeoutMs: number): CideryError {
   );
 }
 
+/**
+ * Memory is what a thread can run out of; anything else that ends it is not the template's doing.
+ */
 function ended(cause: unknown): CideryError {
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  if (code !== 'ERR_WORKER_OUT_OF_MEMORY') {
+    return new CideryError('template_worker_ended', 'the thread that renders chats ended', {
+      hint: 'try again; if it stays so, the installation is broken',
+      cause,
+    });
+  }
   return new CideryError('template_too_large', 'the chat template took too much memory', {
     hint: 'the template or the messages are too large; try fewer messages',
     cause,

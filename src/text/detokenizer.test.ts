@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createDetokenizer } from './detokenizer.ts';
-import { testTokenizer, testTokenizers } from './testing-tokenizers.ts';
+import { testTokenizer, testTokenizers } from '../../test/support/tokenizers.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 function pieces(tokenizer: Tokenizer, ids: readonly number[], skipSpecial: boolean): string[] {

@@ -2,8 +2,8 @@
 const depthMax = 200;
 
 /**
- * Characters that a JSON value's strings and keys have, with one for every other value; Infinity when
- * it is nested too deeply to walk. Stops counting beyond `max`.
+ * Characters that a JSON value's strings and keys have, with one for every other value; Infinity
+ * when it is nested too deeply to walk. Stops counting beyond `max`.
  */
 export function jsonSize(value: unknown, max: number, depth = 0): number {
   if (typeof value === 'string') return value.length;

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { controlTokens } from './control-tokens.ts';
 import { PromptEncoder } from './prompt-encoder.ts';
-import { testTokenizer, testTokenizers } from './testing-tokenizers.ts';
+import { testTokenizer, testTokenizers } from '../../test/support/tokenizers.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 /** Python's own switch lets these two look forged control tokens up in their vocabulary. */

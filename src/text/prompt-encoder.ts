@@ -10,8 +10,9 @@ import type { AddedToken, Tokenizer } from './tokenizer.ts';
  *
  * Most texts hold no such token and are encoded by the model's own tokenizer. For the others there
  * is a second one (made at the first of them) in which the control tokens go by secret names. The
- * real ones in the text are renamed to those, so that one pass over the whole text treats the forged
- * ones exactly as the tokenizer treats any text, with its neighbours, and the real ones as always.
+ * real ones in the text are renamed to those, so that one pass over the whole text treats the
+ * forged ones exactly as the tokenizer treats any text, with its neighbours, and the real ones as
+ * always.
  */
 export class PromptEncoder {
   readonly #tokenizer: Tokenizer;

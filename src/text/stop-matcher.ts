@@ -1,7 +1,8 @@
 /**
- * Finds stop strings in a text that comes in pieces. Text is let through as soon as it can no longer
- * be the beginning of a stop string. Of several the one that is complete first counts, of those that
- * end together the longest: so the answer does not depend on how the text was cut into pieces.
+ * Finds stop strings in a text that comes in pieces. Text is let through as soon as it can no
+ * longer be the beginning of a stop string. Of several the one that is complete first counts, of
+ * those that end together the longest: so the answer does not depend on how the text was cut into
+ * pieces.
  */
 export class StopMatcher {
   readonly #patterns: readonly Pattern[];

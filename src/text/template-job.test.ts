@@ -47,7 +47,7 @@ test.each([
   ],
   ['repetition', `<{{ ${m}.content[1] * 3 }}>`, '<[xxx]>'],
   ['JSON', `{{ {'k': ${m}.content, 'n': 1} | tojson }}`, '{"k": "[ x-Y ]", "n": 1}'],
-  ['JSON of tools', `{{ tools | tojson }}`, '[{"[name]": "[<\\"s>]"}]'.replace('[{', '[{')],
+  ['JSON of tools', `{{ tools | tojson }}`, '[{"[name]": "[<\\"s>]"}]'],
   ['lists', `{{ [${m}.content] }}`, "[[' x-Y ']]"],
   ['capturing', `{% set a %}<{{ ${m}.content }}>{% endset %}{{ a }}{{ a | length }}`, '<[ x-Y ]>7'],
   ['macros', `{% macro f(t) %}<{{ t }}>{% endmacro %}{{ f(${m}.content) }}`, '<[ x-Y ]>'],
@@ -62,11 +62,8 @@ test.each([
 
 test('known roles are the template’s own, others are text', () => {
   const template = `{% for m in messages %}{{ '<|' + m.role + '|>' }}{% endfor %}`;
-  const messages = [{ role: 'user' }, { role: 'tool' }, { role: 'im_start' }, { role: 7 }];
-  expect(() => marked({ template, messages })).toThrow(/./);
-  expect(marked({ template, messages: messages.slice(0, 3) })).toBe(
-    '<|user|><|tool|><|[im_start]|>',
-  );
+  const messages = [{ role: 'user' }, { role: 'tool' }, { role: 'im_start' }];
+  expect(marked({ template, messages })).toBe('<|user|><|tool|><|[im_start]|>');
 });
 
 test('an assistant’s message keeps the control tokens that it may hold', () => {
@@ -94,13 +91,13 @@ test('variables of the model are its own, those of a request are not', () => {
 
 test.each([
   ['{{ raise_exception("no system role") }}', 'template_refused', 'no system role'],
-  ['{% if %}', 'template_syntax', 'the chat template is no valid Jinja'],
+  ['{% if %}', 'template_invalid', 'the chat template is no valid Jinja'],
   ['{{ messages.x.y }}', 'template_failed', "has no attribute 'x'"],
   ['{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}', 'template_failed', 'nested too deeply'],
   [`{{ ${'('.repeat(50_000)}1${')'.repeat(50_000)} }}`, 'template_failed', 'nested too deeply'],
   ['{{ "x" * 100000000 }}', 'template_too_large', 'characters'],
   [
-    '{% set ns = namespace(s="x") %}{% for i in range(99) %}{% set ns.s = ns.s + ns.s %}{% endfor %}',
+    '{% set n = namespace(s="x") %}{% for i in range(99) %}{% set n.s = n.s + n.s %}{% endfor %}',
     'template_too_large',
     'characters',
   ],
@@ -109,7 +106,7 @@ test.each([
   ['{{ range(99999999) | length }}', 'template_failed', 'a range may have'],
   ['{{ "a".ljust(999999999) }}', 'template_too_large', 'characters'],
   ['{{ "%999999999d" % 1 }}', 'template_too_large', 'characters'],
-  ['{{ 9007199254740993 }}', 'template_syntax', 'too large'],
+  ['{{ 9007199254740993 }}', 'template_invalid', 'too large'],
   ['{{ 9007199254740991 + 1 }}', 'template_failed', 'beyond 2**53'],
   ['{{ "".__class__.__mro__ }}', 'template_failed', 'has no attribute'],
   ['{{ messages.constructor.constructor("return 1")() }}', 'template_failed', 'has no attribute'],

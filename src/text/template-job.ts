@@ -31,7 +31,7 @@ const parsed = new Map<string, Template>();
 const parsedMax = 8;
 
 /**
- * Renders as transformers' apply_chat_template does. Throws `template_syntax`, `template_failed`,
+ * Renders as transformers' apply_chat_template does. Throws `template_invalid`, `template_failed`,
  * `template_refused`, `template_too_large`, `bad_time`.
  */
 export function renderTemplate(job: TemplateJob): RenderedTemplate {

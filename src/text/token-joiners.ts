@@ -137,16 +137,15 @@ const byteToken = /^<0x([0-9A-Fa-f]{2})>$/;
 
 /**
  * For any other decoder: the whole is joined again with each token (which takes time in proportion
- * to what there is), and what two joinings in a row agree on is sent. Decoders change at most the end
- * of what they have said: a joined word, a half character, a run of byte tokens, whose text is sure
- * only after its end.
+ * to what there is), and what two joinings in a row agree on is sent. Decoders change at most the
+ * end of what they have said: a joined word, a half character, a run of byte tokens, whose text is
+ * sure only after its end.
  */
 class GenericJoiner implements TokenJoiner {
   readonly #tokenizer: Tokenizer;
   readonly #tokens: string[] = [];
   #sent = '';
   #last = '';
-  #lastWasByte = false;
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
@@ -155,10 +154,8 @@ class GenericJoiner implements TokenJoiner {
   push(token: string): string {
     this.#tokens.push(token);
     const whole = this.#tokenizer.joinTokens(this.#tokens);
-    const isByte = byteToken.test(token);
-    const common = isByte || this.#lastWasByte ? this.#sent : commonPrefix(this.#last, whole);
+    const common = byteToken.test(token) ? this.#sent : commonPrefix(this.#last, whole);
     this.#last = whole;
-    this.#lastWasByte = isByte;
     return this.#send(common.replace(/[\ufffd\ud800-\udbff]+$/, ''));
   }
 

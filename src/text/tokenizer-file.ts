@@ -3,7 +3,9 @@ import { CideryError } from '../base/error.ts';
 
 const vocabularySchema = z.record(z.string(), z.int().nonnegative());
 
-/** The parts of a tokenizer.json that this side reads by itself; the Rust package reads all of it. */
+/**
+ * The parts of a tokenizer.json that this side reads by itself; the Rust package reads all of it.
+ */
 const tokenizerFileSchema = z.looseObject({
   added_tokens: z
     .array(z.looseObject({ id: z.int().nonnegative(), content: z.string(), special: z.boolean() }))
@@ -26,8 +28,10 @@ export function parseTokenizerFile(json: string): TokenizerFile {
  * names are ordinary text to it: they leave the vocabulary and the merges too, or a tokenizer that
  * looks words up whole would still find them.
  */
-export function renameAddedTokens(json: string, names: ReadonlyMap<string, string>): string {
-  const file = parseTokenizerFile(json);
+export function renameAddedTokens(
+  file: TokenizerFile,
+  names: ReadonlyMap<string, string>,
+): TokenizerFile {
   const added = (file.added_tokens ?? []).map((token) => {
     const content = names.get(token.content);
     // A new name is matched in the text as it came, before anything normalizes it.
@@ -35,7 +39,7 @@ export function renameAddedTokens(json: string, names: ReadonlyMap<string, strin
   });
   // What is put around a text goes by the old names.
   const changed = { ...file, added_tokens: added, post_processor: null };
-  return JSON.stringify({ ...changed, model: renameInModel(file.model ?? {}, names) });
+  return { ...changed, model: renameInModel(file.model ?? {}, names) };
 }
 
 function renameInModel(

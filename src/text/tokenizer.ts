@@ -26,9 +26,12 @@ export class Tokenizer {
   readonly #json: string;
   readonly #specialIds: ReadonlySet<number>;
 
-  /** Loading blocks for up to 2 s (a vocabulary of 260,000). Throws `tokenizer_invalid`. */
-  constructor(json: string) {
-    const { decoder, added_tokens: added } = parseTokenizerFile(json);
+  /**
+   * `parsed`: what the JSON says, where it is at hand. Loading blocks for up to 2 s (a vocabulary
+   * of 260,000). Throws `tokenizer_invalid`.
+   */
+  constructor(json: string, parsed: TokenizerFile = parseTokenizerFile(json)) {
+    const { decoder, added_tokens: added } = parsed;
     this.file = { decoder };
     this.added = (added ?? []).map(({ id, content, special }) => ({ id, content, special }));
     this.#json = json;
@@ -38,7 +41,8 @@ export class Tokenizer {
 
   /** This tokenizer with other names for some added tokens; the old ones are text to it. */
   renamed(names: ReadonlyMap<string, string>): Tokenizer {
-    const renamed = new Tokenizer(renameAddedTokens(this.#json, names));
+    const file = renameAddedTokens(parseTokenizerFile(this.#json), names);
+    const renamed = new Tokenizer(JSON.stringify(file), file);
     for (const { content, id } of this.added) {
       const name = names.get(content) ?? content;
       if (renamed.id(name) !== id) throw invalid(`the added token ${content} has no fixed id`);

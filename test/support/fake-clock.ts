@@ -27,6 +27,8 @@ export class FakeClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
+      // No time: one turn of the event loop.
+      if (ms === 0) return void setImmediate(resolve);
       const onAbort = () => {
         stop();
         reject(signal?.reason);

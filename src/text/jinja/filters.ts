@@ -40,9 +40,9 @@ const basicFilters: readonly [string, Filter][] = [
 ];
 
 /**
- * Jinja's filters, and transformers' own `tojson`. Left out, because no chat template can want them:
- * filesizeformat, pprint, random, striptags, urlize, wordwrap, xmlattr and the asynchronous ones.
- * Where Jinja gives a generator, this gives a list.
+ * Jinja's filters, and transformers' own `tojson`. Left out, because no chat template can want
+ * them: filesizeformat, pprint, random, striptags, urlize, wordwrap, xmlattr and the asynchronous
+ * ones. Where Jinja gives a generator, this gives a list.
  */
 export const filters: ReadonlyMap<string, Filter> = new Map([
   ...basicFilters,

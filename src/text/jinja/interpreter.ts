@@ -203,7 +203,7 @@ export class Interpreter {
 }
 
 /** transformers refuses names with an underscore in front. */
-export function setNamespace(namespace: Namespace, name: string, value: Value): void {
+function setNamespace(namespace: Namespace, name: string, value: Value): void {
   if (name.startsWith('_')) throw failure(`a namespace takes no name such as '${name}'`);
   namespace.attributes.set(name, value);
 }

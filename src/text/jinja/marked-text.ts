@@ -9,7 +9,8 @@ const noMarks: readonly number[] = [];
  * (messages, tools, names). Every operation keeps that knowledge, so after rendering a control
  * token that the template wrote can be told from one that somebody wrote into a message.
  *
- * Offsets are UTF-16 units, except in the methods that say code points (which is how Python counts).
+ * Offsets are UTF-16 units, except in the methods that say code points (which is how Python
+ * counts).
  */
 export class MarkedText {
   readonly text: string;
@@ -63,7 +64,9 @@ export class MarkedText {
     return this.hasMarks ? MarkedText.outside(text) : MarkedText.inside(text);
   }
 
-  /** The same text after a change of characters, with its marks where the length stayed the same. */
+  /**
+   * The same text after a change of characters, with its marks where the length stayed the same.
+   */
   mapText(change: (text: string) => string): MarkedText {
     const changed = change(this.text);
     if (changed.length !== this.text.length) return this.derive(changed);

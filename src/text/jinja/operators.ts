@@ -119,7 +119,7 @@ export function compare(operator: CompareOperator, left: Value, right: Value): b
 }
 
 /** Python's `needle in haystack`. */
-export function contains(haystack: Value, needle: Value): boolean {
+function contains(haystack: Value, needle: Value): boolean {
   if (haystack instanceof MarkedText) {
     if (needle instanceof MarkedText) return haystack.text.includes(needle.text);
     const type = typeName(defined(needle));

@@ -4,9 +4,9 @@ import type { Expression, FilterCall, Signature, Statement, Target } from './syn
 import { TokenStream } from './token-stream.ts';
 
 /**
- * Parses a template as Jinja 3.1 does, with the loop controls and transformers' `generation` blocks.
- * Fails with `template_syntax`. Tags that need other templates (include, import, extends) are refused:
- * a chat template stands alone.
+ * Parses a template as Jinja 3.1 does, with the loop controls and transformers' `generation`
+ * blocks. Fails with `template_invalid`. Tags that need other templates (include, import, extends)
+ * are refused: a chat template stands alone.
  */
 export function parseTemplate(source: string): Statement[] {
   return new StatementParser(new TokenStream(tokenize(source))).template();
@@ -28,7 +28,9 @@ class StatementParser {
     return body;
   }
 
-  /** Statements up to a tag that starts with one of `ends`, whose name is then the current token. */
+  /**
+   * Statements up to a tag that starts with one of `ends`, whose name is then the current token.
+   */
   private statements(ends: readonly string[]): Statement[] {
     const body: Statement[] = [];
     for (;;) {
@@ -52,7 +54,9 @@ class StatementParser {
     }
   }
 
-  /** The body of a block from the end of its opening tag; returns with its closing tag's name read. */
+  /**
+   * The body of a block from the end of its opening tag; returns with its closing tag's name read.
+   */
   private body(...ends: string[]): { body: Statement[]; end: string } {
     this.stream.skipOperator(':');
     this.stream.expect('blockEnd');
@@ -202,7 +206,9 @@ class StatementParser {
     return printed;
   }
 
-  /** An assignment target; several with commas between them up to `=`, a keyword or the tag's end. */
+  /**
+   * An assignment target; several with commas between them up to `=`, a keyword or the tag's end.
+   */
   private target(end?: string): Target {
     const items: Target[] = [this.singleTarget()];
     let isTuple = false;

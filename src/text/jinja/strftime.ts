@@ -14,7 +14,9 @@ const months = [
   'December',
 ];
 
-/** A moment as clocks on the wall show it, with no zone to it: what Python's naive datetime holds. */
+/**
+ * A moment as clocks on the wall show it, with no zone to it: what Python's naive datetime holds.
+ */
 export interface WallTime {
   readonly year: number;
   /** 1 to 12. */
@@ -26,8 +28,9 @@ export interface WallTime {
   readonly microsecond: number;
 }
 
-const iso =
-  /^(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6})\d*)?)?)?(?:Z|[+-]\d\d:?\d\d)?$/;
+const date = String.raw`(\d{4})-(\d\d)-(\d\d)`;
+const clock = String.raw`(\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6})\d*)?)?`;
+const iso = new RegExp(`^${date}(?:[T ]${clock})?(?:Z|[+-]\\d\\d:?\\d\\d)?$`);
 
 /** The time that an ISO 8601 text shows; a zone in it is not applied. Undefined when it is none. */
 export function parseWallTime(value: string): WallTime | undefined {

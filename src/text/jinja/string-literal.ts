@@ -15,7 +15,9 @@ const simple: Readonly<Record<string, string>> = {
 };
 const escape = /\\([0-7]{1,3}|x[\da-fA-F]{2}|u[\da-fA-F]{4}|U[\da-fA-F]{8}|[^])/g;
 
-/** What the inside of a quoted string stands for: Python's escapes, unknown ones left as they are. */
+/**
+ * What the inside of a quoted string stands for: Python's escapes, unknown ones left as they are.
+ */
 export function unescapeString(body: string, line: number): string {
   if (!body.includes('\\')) return body;
   return body.replace(escape, (all, code: string) => {

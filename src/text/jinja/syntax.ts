@@ -31,7 +31,7 @@ export interface Slice {
   step: Expression | null;
 }
 
-export interface Call {
+interface Call {
   kind: 'call';
   callee: Expression;
   args: CallArguments;
@@ -87,7 +87,7 @@ export interface ForStatement {
 }
 
 export function syntaxError(message: string, line: number): CideryError {
-  return new CideryError('template_syntax', `the chat template is no valid Jinja: ${message}`, {
+  return new CideryError('template_invalid', `the chat template is no valid Jinja: ${message}`, {
     hint: `see line ${line} of the template`,
   });
 }

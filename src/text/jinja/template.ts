@@ -15,7 +15,7 @@ const rangeMaxItems = 100_000;
 export class Template {
   private readonly body: Statement[];
 
-  /** Fails with `template_syntax`. */
+  /** Fails with `template_invalid`. */
   constructor(source: string) {
     try {
       this.body = parseTemplate(source);
@@ -26,9 +26,9 @@ export class Template {
   }
 
   /**
-   * Renders as transformers does. `now` is an ISO 8601 time, whose clock-on-the-wall fields are what
-   * `strftime_now` prints. Fails with `template_failed`, `template_refused` (the template's own
-   * raise_exception) or `template_too_large`.
+   * Renders as transformers does. `now` is an ISO 8601 time, whose clock-on-the-wall fields are
+   * what `strftime_now` prints. Fails with `template_failed`, `template_refused` (the template's
+   * own raise_exception) or `template_too_large`.
    */
   render(variables: ReadonlyMap<string, Value>, now: string): MarkedText {
     const time = parseWallTime(now);

@@ -6,7 +6,9 @@ import { innerRange, isWhitespace, whitespaceClass } from './whitespace.ts';
 
 type Method = (self: MarkedText, args: Arguments) => Value;
 
-/** Python's methods of str, as far as chat templates can want them (`format` is in attributes.ts). */
+/**
+ * Python's methods of str, as far as chat templates can want them (`format` is in attributes.ts).
+ */
 export const textMethods: ReadonlyMap<string, Method> = new Map<string, Method>([
   ['upper', (self) => self.mapText((value) => value.toUpperCase())],
   ['lower', (self) => self.mapText((value) => value.toLowerCase())],

@@ -133,7 +133,9 @@ export class Loop {
   }
 }
 
-/** A failure while a template runs, as Python's TypeError, ValueError or UndefinedError would be. */
+/**
+ * A failure while a template runs, as Python's TypeError, ValueError or UndefinedError would be.
+ */
 export function failure(message: string): CideryError {
   return new CideryError('template_failed', `the chat template failed: ${message}`, {
     hint: 'the template does not take these messages, tools or roles; change them or the template',
@@ -233,9 +235,8 @@ export function order(a: Value, b: Value): number {
     }
     return a.items.length - b.items.length;
   }
-  throw failure(
-    `'<' not supported between instances of '${typeName(defined(a))}' and '${typeName(defined(b))}'`,
-  );
+  const types = `'${typeName(defined(a))}' and '${typeName(defined(b))}'`;
+  throw failure(`'<' not supported between instances of ${types}`);
 }
 
 /** Order by code points, as Python's; UTF-16 units differ beyond U+D7FF. */

@@ -1,4 +1,7 @@
-/** Python's white space (str.isspace), as the inside of a character class; JavaScript's `\s` differs. */
+/**
+ * Python's white space (str.isspace), as the inside of a character class; JavaScript's `\s`
+ * differs.
+ */
 export const whitespaceClass =
   '\\t\\n\\v\\f\\r\\x1c-\\x1f \\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 

@@ -1,0 +1,224 @@
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/// The arithmetic of the cpu executor as a table of functions, one table an instruction set. All
+/// tables give equal bits for equal arguments, and a row's result never depends on the other rows
+/// of a call. No function allocates, throws, keeps state or reads outside what its arguments name.
+/// This header is seen by code compiled for one instruction set: it holds plain data only.
+namespace cidery::cpu {
+
+/// Outputs of a matrix that are computed side by side, and positions of a cache block.
+inline constexpr uint32_t lanes = 16;
+/// Inputs that share a scale when activations are quantized.
+inline constexpr uint32_t activation_group = 32;
+/// Positions of a span: attention works on spans of absolute positions [512 s, 512 s + 512).
+inline constexpr uint32_t span_positions = 512;
+
+/// How a packed matrix holds its weights (pack.h has the bytes). Affine: scale * code + bias in
+/// groups of 32, 64 or 128 inputs. Signed: scale * (code - 2^(bits - 1)) in groups of 32. The rest
+/// as GGUF has them.
+enum class PackedFormat : uint32_t {
+  f32, f16, bf16,
+  affine2, affine3, affine4, affine5, affine6, affine8,
+  signed4, signed5, signed8,
+  iq4_nl, mxfp4,
+  q2_k, q3_k, q4_k, q5_k, q6_k
+};
+inline constexpr uint32_t packed_format_count = 19;
+
+/// Type of a packed format's scales and biases.
+enum class FactorType : uint32_t { f16, bf16, f32 };
+
+/// A matrix [outputs, inputs] in panels of 16 outputs; made by pack.h.
+struct PackedWeight {
+  PackedFormat format = PackedFormat::f32;
+  FactorType factors = FactorType::f32;
+  uint32_t group = 0;  // inputs that share a scale; dense: 0
+  uint32_t outputs = 0, inputs = 0;
+  uint64_t panel_bytes = 0;
+  const uint8_t* data = nullptr;  // 64-byte aligned, panel_count(outputs) * panel_bytes
+};
+
+constexpr uint32_t panel_count(uint32_t outputs) { return (outputs + lanes - 1) / lanes; }
+constexpr bool is_dense(PackedFormat format) { return format <= PackedFormat::bf16; }
+
+/// What matmul needs to know of 32 inputs of a row besides their values.
+struct GroupRecord {
+  float scale;         // quantized: a value is scale * code; else 0
+  float sum;           // of the 32 values (quantized: scale * the sum of the codes)
+  float half_sums[2];  // of each 16
+  int32_t code_sums[2];  // quantized: sums of 16 codes each
+};
+
+/// Rows of activations for `matmul_fast` or `matmul_precise`. `inputs` is a multiple of 32.
+struct PrepareArguments {
+  const float* in;  // row r: in + r * in_stride
+  size_t in_stride;
+  uint32_t rows, inputs;
+  int8_t* codes;        // [rows, inputs]; `sum_groups` leaves it alone
+  GroupRecord* groups;  // [rows, inputs / 32]
+};
+
+/// out[r, o] = sum over i of in[r, i] * weight[o, i], + bias[o], for the outputs of some panels.
+struct MatmulArguments {
+  const PackedWeight* weight;
+  uint32_t first_panel, panel_count;
+  uint32_t rows;
+  const float* in;  // matmul_precise only: [rows], in_stride apart
+  size_t in_stride;
+  const int8_t* codes;        // matmul_fast only: [rows, inputs]
+  const GroupRecord* groups;  // [rows, inputs / 32]; not read for dense weights
+  const float* bias;          // [outputs], or null
+  float* out;                 // row r, output o: out[r * out_stride + o]
+  size_t out_stride;
+};
+
+/// out[i] = weight[row, i] * scale, i below `inputs`: an embedding.
+struct LookupArguments {
+  const PackedWeight* weight;
+  uint32_t row;
+  float scale;
+  float* out;
+};
+
+enum class NormKind : uint32_t { rms = 0, layer = 1 };
+/// (x - mean if layer) / sqrt(mean square + epsilon) * (weight + weight_offset) + bias a row.
+struct NormArguments {
+  const float* in;
+  size_t in_stride;
+  float* out;  // may be `in`
+  size_t out_stride;
+  uint32_t rows, width;
+  const float* weight;  // [width], or null: 1
+  const float* bias;    // [width], or null
+  float epsilon, weight_offset;
+  NormKind kind;
+};
+
+/// Turns the first `width` values of each head of one row. Pair i is (i, i + width / 2), or
+/// (2 i, 2 i + 1) where traditional: (a, b) becomes (a c - b s, b c + a s).
+struct RopeArguments {
+  float* values;  // head h: values + h * head_stride
+  size_t head_stride;
+  uint32_t heads, width;
+  bool traditional;
+  const float* cosines;  // [width / 2] for the row's position
+  const float* sines;
+};
+
+enum class CacheType : uint32_t { bf16, f32 };
+/// A cache block holds 16 positions of one layer's cache. At `key_offset` bytes of it lie one key
+/// head's keys as [key_width][16 positions], at `value_offset` its values as
+/// [16 positions][value_stride(value_width)], elements of `type`. Both offsets are multiples of 64.
+struct CacheHead {
+  CacheType type;
+  size_t key_offset, value_offset;
+  uint32_t key_width, value_width;
+};
+
+/// Floats or bf16 from one position's values to the next one's: what is behind value_width is zero.
+constexpr uint32_t value_stride(uint32_t value_width) {
+  return (value_width + lanes - 1) / lanes * lanes;
+}
+
+/// Writes one position of one key head.
+struct CacheWriteArguments {
+  CacheHead head;
+  uint8_t* block;
+  uint32_t place;      // 0 to 15: position % 16
+  const float* key;    // [key_width]
+  const float* value;  // [value_width]
+};
+
+/// Queries of one sequence that read one key head, over one span of positions. Query (t, h), token t
+/// at absolute position first_position + t and head h of the `heads` that share the key head, sees
+/// key position p when 0 <= first_position + t - p, and < window where window > 0.
+struct AttentionArguments {
+  CacheHead head;
+  const uint8_t* const* blocks;  // of the sequence: block b holds positions 16 b to 16 b + 15
+  uint32_t span;                 // positions [512 span, 512 span + 512)
+  const float* queries;          // (t, h): queries + t * token_stride + h * head_stride
+  size_t token_stride, head_stride;
+  uint32_t tokens, heads;
+  uint32_t first_position;
+  uint32_t window;  // 0: no limit
+  float scale, softcap;  // softcap 0: none
+  /// (t, h) at (t * heads + h) * partial_floats(value_width): largest score, sum of weights (0
+  /// where the span shows nothing to this query), 14 unused, then [value_stride(value_width)] sums
+  /// of weighted values.
+  float* partials;
+};
+constexpr size_t partial_floats(uint32_t value_width) {
+  return lanes + size_t{value_stride(value_width)};
+}
+
+/// The spans of one query put together in ascending order, whoever computed them.
+struct AttentionMergeArguments {
+  const float* partials;  // of the query's first span
+  size_t span_stride;     // floats from one span's partial to the next one's
+  uint32_t spans, value_width;
+  const float* sink;  // a score that takes weight and has no value, or null
+  float* out;         // [value_width]
+};
+
+enum class ActivationKind : uint32_t { silu, gelu, gelu_tanh, relu, relu_squared };
+/// out = f(gate) * up for each of `count` values; `up` null: f(gate). `out` may be an input.
+struct ActivateArguments {
+  const float* gate;
+  const float* up;
+  float* out;
+  size_t count;
+  ActivationKind kind;
+};
+
+/// out = a + scale_b * b, one rounding; `out` may be an input.
+struct AddArguments {
+  const float* a;
+  const float* b;
+  float* out;
+  size_t count;
+  float scale_b;
+};
+
+/// values = cap * tanh(values * scale / cap) in place; cap 0: values * scale.
+struct SoftcapArguments {
+  float* values;
+  size_t count;
+  float scale, cap;
+};
+
+/// The largest of `count` values, the lowest index that has it, and whether all are finite (else
+/// the other two mean nothing). `count` is at least 1.
+struct Largest {
+  float value;
+  uint32_t index;
+  bool finite;
+};
+
+struct Kernels {
+  const char* name;  // of the instruction set
+  uint32_t row_tile;  // rows that share a load of weights: cut work in multiples of it
+  /// codes = nearest even of value * (127 / amax) in groups of 32, scale = amax / 127; a group that
+  /// is not finite has scale NaN.
+  void (*quantize_rows)(const PrepareArguments&);
+  /// Only the sums of the groups: what matmul_precise needs.
+  void (*sum_groups)(const PrepareArguments&);
+  /// int8 activations: quantized formats only.
+  void (*matmul_fast)(const MatmulArguments&);
+  /// f32 activations: every format.
+  void (*matmul_precise)(const MatmulArguments&);
+  void (*lookup)(const LookupArguments&);
+  void (*norm)(const NormArguments&);
+  void (*rope)(const RopeArguments&);
+  void (*write_cache)(const CacheWriteArguments&);
+  void (*attend)(const AttentionArguments&);
+  void (*merge_attention)(const AttentionMergeArguments&);
+  void (*activate)(const ActivateArguments&);
+  void (*add)(const AddArguments&);
+  void (*softcap)(const SoftcapArguments&);
+  Largest (*largest)(const float* values, size_t count);
+};
+
+}  // namespace cidery::cpu

@@ -1,0 +1,170 @@
+// Matrix products. A lane is an output and never a part of a sum: each output has one accumulator
+// that takes the groups of inputs in ascending order, whatever the number of rows beside it.
+
+/// Calls function.operator()<i>() for i from First to End - 1.
+template <int First, int End, class Function>
+ALWAYS_INLINE void repeat(Function function) {
+  if constexpr (First < End) {
+    function.template operator()<First>();
+    repeat<First + 1, End>(function);
+  }
+}
+
+/// Where `Rows` rows of a call begin.
+struct RowsAt {
+  const int8_t* codes;
+  const float* in;
+  size_t in_stride;
+  const GroupRecord* groups;
+  uint32_t inputs;
+};
+
+inline const uint8_t* panel_at(const PackedWeight& weight, uint32_t panel) {
+  return weight.data + panel * weight.panel_bytes;
+}
+
+/// Adds the bias and writes one row's outputs of a panel.
+ALWAYS_INLINE void finish(const MatmulArguments& arguments, uint32_t row, uint32_t panel, F sum) {
+  const size_t first = size_t{panel} * lanes, count = arguments.weight->outputs - first;
+  if (arguments.bias != nullptr) sum = add(sum, load_n(arguments.bias + first, count));
+  store_n(arguments.out + row * arguments.out_stride + first, sum, count);
+}
+
+/// 32 inputs of `Rows` rows by int8 dot products.
+template <class Format, int Rows>
+ALWAYS_INLINE void fast_group(const uint8_t* codes, const Factors<Format::halves>& factors,
+                              uint32_t group, const RowsAt& rows, F (&sums)[Rows]) {
+  constexpr int quads = 8 / Format::halves;
+  const int8_t* values = rows.codes + size_t{group} * activation_group;
+  const GroupRecord* records = rows.groups + group;
+  const size_t record_stride = rows.inputs / activation_group;
+  repeat<0, Format::halves>([&]<int Half>() ALWAYS_INLINE_LAMBDA {
+    Dot<Format::dot_bits> dots[Rows];
+    repeat<0, quads>([&]<int Quad>() ALWAYS_INLINE_LAMBDA {
+      constexpr int at = Half * quads + Quad;
+      const I four = Format::template codes<at>(codes);
+      repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
+        dots[Row].template add_product<Quad>(four, values + Row * size_t{rows.inputs} + 4 * at);
+      });
+    });
+    repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
+      const GroupRecord& record = records[Row * record_stride];
+      const int32_t code_sum = Format::halves == 2
+                                   ? record.code_sums[Half]
+                                   : record.code_sums[0] + record.code_sums[1];
+      I total = dots[Row].total(code_sum);
+      if constexpr (Format::zero != 0) total = sub_i(total, set_i(Format::zero * code_sum));
+      sums[Row] =
+          fma(mul(to_f32(total), set(record.scale)), factors.scale[Half], sums[Row]);
+      if constexpr (Format::has_bias) {
+        const float sum = Format::halves == 2 ? record.half_sums[Half] : record.sum;
+        sums[Row] = fma(factors.bias[Half], set(sum), sums[Row]);
+      }
+    });
+  });
+}
+
+template <class Format, int Rows>
+void fast_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel) {
+  const PackedWeight& weight = *arguments.weight;
+  const size_t groups = weight.inputs / activation_group;
+  const RowsAt rows = {arguments.codes + size_t{row} * weight.inputs, nullptr, 0,
+                       arguments.groups + row * groups, weight.inputs};
+  F sums[Rows];
+  repeat<0, Rows>([&]<int Row>() { sums[Row] = set(0.0f); });
+  each_group<Format>(weight, panel_at(weight, panel),
+                     [&](const uint8_t* codes, uint32_t group, const auto& factors)
+                         ALWAYS_INLINE_LAMBDA {
+                           fast_group<Format, Rows>(codes, factors, group, rows, sums);
+                         });
+  repeat<0, Rows>([&]<int Row>() {
+    finish(arguments, row + static_cast<uint32_t>(Row), panel, sums[Row]);
+  });
+}
+
+/// One input of a quad as a float: its code, the zero taken off.
+template <class Format, int Byte>
+ALWAYS_INLINE F code_value(I four) {
+  if constexpr (Format::zero != 0 || Format::dot_bits < 8) return to_f32(byte_s<Byte>(four));
+  else return to_f32(byte_u<Byte>(four));
+}
+
+/// 32 inputs of `Rows` rows in f32: one fma an input, ascending, into a sum of the group's own.
+template <class Format, int Rows>
+ALWAYS_INLINE void precise_group(const uint8_t* codes, const Factors<Format::halves>& factors,
+                                 uint32_t group, const RowsAt& rows, F (&sums)[Rows]) {
+  constexpr int quads = 8 / Format::halves;
+  const float* in = rows.in + size_t{group} * activation_group;
+  const GroupRecord* records = rows.groups + group;
+  const size_t record_stride = rows.inputs / activation_group;
+  repeat<0, Format::halves>([&]<int Half>() ALWAYS_INLINE_LAMBDA {
+    F dots[Rows];
+    repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA { dots[Row] = set(0.0f); });
+    repeat<0, quads>([&]<int Quad>() ALWAYS_INLINE_LAMBDA {
+      constexpr int at = Half * quads + Quad;
+      I four = Format::template codes<at>(codes);
+      if constexpr (Format::zero != 0) four = take_zero<Format::zero>(four);
+      repeat<0, 4>([&]<int Byte>() ALWAYS_INLINE_LAMBDA {
+        const F value = code_value<Format, Byte>(four);
+        repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
+          const float x = in[Row * rows.in_stride + 4 * at + Byte];
+          dots[Row] = fma(value, set(x), dots[Row]);
+        });
+      });
+    });
+    repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
+      sums[Row] = fma(dots[Row], factors.scale[Half], sums[Row]);
+      if constexpr (Format::has_bias) {
+        const GroupRecord& record = records[Row * record_stride];
+        const float sum = Format::halves == 2 ? record.half_sums[Half] : record.sum;
+        sums[Row] = fma(factors.bias[Half], set(sum), sums[Row]);
+      }
+    });
+  });
+}
+
+template <class Format, int Rows>
+void precise_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel) {
+  const PackedWeight& weight = *arguments.weight;
+  const size_t groups = weight.inputs / activation_group;
+  const RowsAt rows = {nullptr, arguments.in + row * arguments.in_stride, arguments.in_stride,
+                       arguments.groups + row * groups, weight.inputs};
+  F sums[Rows];
+  repeat<0, Rows>([&]<int Row>() { sums[Row] = set(0.0f); });
+  each_group<Format>(weight, panel_at(weight, panel),
+                     [&](const uint8_t* codes, uint32_t group, const auto& factors)
+                         ALWAYS_INLINE_LAMBDA {
+                           precise_group<Format, Rows>(codes, factors, group, rows, sums);
+                         });
+  repeat<0, Rows>([&]<int Row>() {
+    finish(arguments, row + static_cast<uint32_t>(Row), panel, sums[Row]);
+  });
+}
+
+/// Calls tile.operator()<Rows>(row) over all rows: whole tiles, then what is left by halves.
+template <int Rows, class Tile>
+ALWAYS_INLINE void each_tile(uint32_t row, uint32_t end, Tile tile) {
+  for (; row + Rows <= end; row += Rows) tile.template operator()<Rows>(row);
+  if constexpr (Rows > 1) each_tile<Rows / 2>(row, end, tile);
+}
+
+void matmul_fast(const MatmulArguments& arguments) {
+  with_format(arguments.weight->format, [&]<class Format>() {
+    for (uint32_t i = 0; i < arguments.panel_count; ++i) {
+      each_tile<row_tile>(0, arguments.rows, [&]<int Rows>(uint32_t row) {
+        fast_tile<Format, Rows>(arguments, row, arguments.first_panel + i);
+      });
+    }
+  });
+}
+
+void matmul_precise(const MatmulArguments& arguments) {
+  if (is_dense(arguments.weight->format)) return matmul_dense(arguments);
+  with_format(arguments.weight->format, [&]<class Format>() {
+    for (uint32_t i = 0; i < arguments.panel_count; ++i) {
+      each_tile<row_tile>(0, arguments.rows, [&]<int Rows>(uint32_t row) {
+        precise_tile<Format, Rows>(arguments, row, arguments.first_panel + i);
+      });
+    }
+  });
+}

@@ -1,0 +1,54 @@
+// Rows of activations before a matmul: int8 codes in groups of 32, or sums of groups alone.
+
+/// NaN where a value is not finite, else zero.
+ALWAYS_INLINE float poison_of(F low, F high) {
+  return hsum(fma(high, set(0.0f), mul(low, set(0.0f))));
+}
+
+/// Codes and record of 32 values. A group whose largest magnitude is below 2^-100 counts as zeros:
+/// 127 / amax would overflow.
+ALWAYS_INLINE void quantize_group(const float* in, int8_t* codes, GroupRecord& record) {
+  const F low = load(in), high = load(in + 16);
+  const float largest = hmax(max(abs(low), abs(high)));
+  const bool zeros = !(largest > 0x1p-100f);
+  const F inverse = set(zeros ? 0.0f : 127.0f / largest);
+  // A NaN is dropped by min and max, whose first operand it is.
+  const auto code = [&](F v) {
+    return to_i32(min(max(mul(v, inverse), set(-127.0f)), set(127.0f)));
+  };
+  const I low_codes = code(low), high_codes = code(high);
+  store_i8(codes, low_codes);
+  store_i8(codes + 16, high_codes);
+  const float sums[2] = {hsum(to_f32(low_codes)), hsum(to_f32(high_codes))};
+  record.scale = (zeros ? 0.0f : largest / 127.0f) + poison_of(low, high);
+  record.sum = record.scale * (sums[0] + sums[1]);
+  for (int half = 0; half < 2; ++half) {
+    record.half_sums[half] = record.scale * sums[half];
+    record.code_sums[half] = static_cast<int32_t>(sums[half]);
+  }
+}
+
+void quantize_rows(const PrepareArguments& arguments) {
+  const uint32_t groups = arguments.inputs / activation_group;
+  for (uint32_t row = 0; row < arguments.rows; ++row) {
+    const float* in = arguments.in + row * arguments.in_stride;
+    int8_t* codes = arguments.codes + size_t{row} * arguments.inputs;
+    GroupRecord* records = arguments.groups + size_t{row} * groups;
+    for (uint32_t group = 0; group < groups; ++group) {
+      const size_t at = size_t{group} * activation_group;
+      quantize_group(in + at, codes + at, records[group]);
+    }
+  }
+}
+
+void sum_groups(const PrepareArguments& arguments) {
+  const uint32_t groups = arguments.inputs / activation_group;
+  for (uint32_t row = 0; row < arguments.rows; ++row) {
+    const float* in = arguments.in + row * arguments.in_stride;
+    GroupRecord* records = arguments.groups + size_t{row} * groups;
+    for (uint32_t group = 0; group < groups; ++group, in += activation_group) {
+      const float low = hsum(load(in)), high = hsum(load(in + 16));
+      records[group] = {0.0f, low + high, {low, high}, {0, 0}};
+    }
+  }
+}

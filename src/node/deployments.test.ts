@@ -1,0 +1,263 @@
+import { describe, expect, test } from 'vitest';
+import { FakeClock, settled } from '../../test/support/fake-clock.ts';
+import {
+  fakeLibrary,
+  type FakeRank,
+  FakeSpawner,
+  manifestOf,
+  obliging,
+  openedMessage,
+} from '../../test/support/fake-ranks.ts';
+import { rejection } from '../../test/support/rejection.ts';
+import { CideryError } from '../base/error.ts';
+import { limits } from '../base/limits.ts';
+import type { ToRank } from '../engine/protocol.ts';
+import { cacheBytesPerPosition, weightBytes } from '../model/memory.ts';
+import { buildModel } from '../model/model.ts';
+import { Deployments } from './deployments.ts';
+import type { Instance } from './instance.ts';
+
+const never = new AbortController().signal;
+const { program } = buildModel(manifestOf('any'));
+const weights = weightBytes(program, { executor: 'mlx', precise: true });
+/** What a model needs to come in: its weights and the shortest context. */
+const needed = weights + 128 * cacheBytesPerPosition(program, true);
+
+function world(memoryBytes = 100 * needed) {
+  const clock = new FakeClock();
+  const spawner = new FakeSpawner();
+  const library = { ...fakeLibrary() };
+  let ids = 0;
+  // What the processes that live have taken.
+  const taken = () => spawner.ranks.filter(({ gone }) => !gone).length * weights;
+  const deployments = new Deployments({
+    spawner,
+    clock,
+    library,
+    onChange: () => {},
+    onLog: () => {},
+    defaults: {
+      executor: 'mlx',
+      precise: true,
+      contextLength: null,
+      cacheBytes: null,
+      slots: 4,
+      threads: 0,
+    },
+    freeMemoryBytes: () => memoryBytes - taken(),
+    randomId: () => String(++ids),
+  });
+  const models = () => deployments.list().map(({ view }) => view.model);
+  const ready = async (name: string): Promise<Instance> => {
+    const instance = await deployments.instanceFor(name);
+    await instance.ready(never);
+    return instance;
+  };
+  return { clock, spawner, library, deployments, models, ready };
+}
+
+function hold(instance: Instance, id: string): void {
+  instance.request(
+    { type: 'logits', id, ids: [1], last: 1, out: '/out' },
+    { onMessage: () => {}, onLost: () => {} },
+  );
+}
+
+/** Ends while it opens, as often as it is tried. */
+function dying(rank: FakeRank, message: ToRank): void {
+  if (message.type === 'open') rank.end({ code: null, signal: 'SIGKILL' });
+}
+
+describe('the instance of a model', () => {
+  test('is shared by requests of the same moment', async () => {
+    const { deployments, spawner } = world();
+    const instances = await Promise.all(
+      ['a', 'b', 'a', 'a', 'b'].map((name) => deployments.instanceFor(name)),
+    );
+    expect(instances.map(({ model }) => model)).toEqual(['a', 'b', 'a', 'a', 'b']);
+    expect(new Set(instances).size).toBe(2);
+    expect(spawner.ranks.length).toBe(2);
+  });
+
+  test('is found by the id of its deployment as well', async () => {
+    const { deployments } = world();
+    const view = await deployments.create({ model: 'a' });
+    const found = await deployments.instanceFor(view.id);
+    expect(found).toBe(await deployments.instanceFor('a'));
+  });
+
+  test('a request waits for a deployment that is being made', async () => {
+    const { deployments, spawner } = world();
+    const [view, instance] = await Promise.all([
+      deployments.create({ model: 'a', context: 64 }),
+      deployments.instanceFor('a'),
+    ]);
+    expect(view).toMatchObject({ automatic: false, context: 64 });
+    expect(instance.settings.contextLength).toBe(64);
+    expect(spawner.ranks.length).toBe(1);
+  });
+
+  test('one that a request has brought becomes the deployment that is asked for', async () => {
+    const { deployments, spawner, models } = world();
+    const [instance, view] = await Promise.all([
+      deployments.instanceFor('a'),
+      deployments.create({ model: 'a' }),
+    ]);
+    expect(view.automatic).toBe(false);
+    expect(await deployments.instanceFor(view.id)).toBe(instance);
+    await deployments.create({ model: 'a', mode: 'fast' });
+    expect([spawner.ranks.length, models()]).toEqual([2, ['a', 'a']]);
+  });
+
+  test('a model that is not there is an error each time', async () => {
+    const { deployments, library } = world();
+    let tries = 0;
+    library.manifest = async () => {
+      throw new CideryError('model_file_broken', `try ${++tries}`);
+    };
+    const both = await Promise.all([
+      rejection(deployments.instanceFor('a')),
+      rejection(deployments.instanceFor('a')),
+    ]);
+    expect(both.map(({ message }) => message)).toEqual(['try 1', 'try 1']);
+    expect((await rejection(deployments.instanceFor('a'))).message).toBe('try 2');
+    expect(deployments.list()).toEqual([]);
+  });
+});
+
+describe('a deployment that failed', () => {
+  async function failed(automatic: boolean) {
+    const it = world();
+    it.spawner.behave = dying;
+    if (!automatic) await it.deployments.create({ model: 'a', context: 64, mode: 'fast' });
+    const instance = await it.deployments.instanceFor('a');
+    await it.clock.advance(limits.instanceStartsMax * limits.instanceRestartDelayMs);
+    expect(instance.state.kind).toBe('failed');
+    return { ...it, instance };
+  }
+
+  test.each([true, false])('is started anew by the next request (automatic: %s)', async (auto) => {
+    const { deployments, spawner, instance, ready } = await failed(auto);
+    const before = deployments.list().map(({ view }) => view);
+    spawner.behave = obliging;
+    const [fresh, same] = await Promise.all([ready('a'), ready('a')]);
+    expect(fresh).toBe(same);
+    expect(fresh).not.toBe(instance);
+    // With its id, its settings, and as wanted as it was.
+    expect(deployments.list().map(({ view }) => view)).toEqual(before);
+    expect([fresh.settings.precise, fresh.settings.contextLength]).toEqual(
+      auto ? [true, null] : [false, 64],
+    );
+    expect(spawner.ranks.length).toBe(limits.instanceStartsMax + 1);
+  });
+
+  test('fails anew with the new reason', async () => {
+    const { deployments, clock, spawner } = await failed(true);
+    const again = rejection(deployments.instanceFor('a').then((instance) => instance.ready(never)));
+    await clock.advance(10_000);
+    expect((await again).code).toBe('rank_lost');
+    expect([deployments.list().length, spawner.ranks.length]).toEqual([
+      1,
+      2 * limits.instanceStartsMax,
+    ]);
+  });
+
+  test('can be removed', async () => {
+    const { deployments } = await failed(false);
+    for (const { view } of deployments.list()) await deployments.remove(view.id);
+    expect(deployments.list()).toEqual([]);
+  });
+});
+
+describe('memory', () => {
+  test('models that nobody uses make room, unused longest first', async () => {
+    const { ready, models, spawner } = world(2 * needed);
+    await ready('a');
+    await ready('b');
+    await ready('a');
+    await ready('c');
+    expect(models()).toEqual(['a', 'c']);
+    await ready('d');
+    expect(models()).toEqual(['c', 'd']);
+    expect(spawner.ranks.map(({ gone }) => gone)).toEqual([true, true, false, false]);
+  });
+
+  test('one that was asked for stays', async () => {
+    const { deployments, models, ready } = world(needed);
+    const { id } = await deployments.create({ model: 'a' });
+    await ready('a');
+    const error = await rejection(deployments.instanceFor('b'));
+    expect(error.code).toBe('insufficient_memory');
+    expect(models()).toEqual(['a']);
+    await deployments.remove(id);
+    await ready('b');
+    expect(models()).toEqual(['b']);
+  });
+
+  test('one with a request stays', async () => {
+    const { deployments, models, ready } = world(needed);
+    const instance = await ready('a');
+    hold(instance, 'r');
+    expect((await rejection(deployments.instanceFor('b'))).code).toBe('insufficient_memory');
+    instance.cancel('r');
+    await ready('b');
+    expect(models()).toEqual(['b']);
+  });
+
+  test('one that somebody waits for stays', async () => {
+    const { deployments, spawner, clock } = world(needed);
+    spawner.behave = () => {};
+    const instance = await deployments.instanceFor('a');
+    const waiting = rejection(instance.ready(never));
+    expect((await rejection(deployments.instanceFor('b'))).code).toBe('insufficient_memory');
+    expect(instance.state.kind).toBe('starting');
+    const stopped = deployments.stop();
+    await clock.advance(limits.rankLeaveMs + limits.rankTerminateMs);
+    await stopped;
+    expect((await waiting).code).toBe('instance_stopped');
+  });
+
+  test('two that come at the same moment do not both take the last of it', async () => {
+    const { deployments, spawner } = world(1.5 * needed);
+    spawner.behave = () => {};
+    const come = (name: string) =>
+      deployments.instanceFor(name).then((instance) => instance.ready(never));
+    const [a, b] = [come('a'), rejection(come('b'))];
+    expect((await b).code).toBe('insufficient_memory');
+    spawner.last.say(openedMessage);
+    expect(await a).toEqual(openedMessage);
+    expect(spawner.ranks.length).toBe(1);
+  });
+
+  test('what making room sets free counts for the new cache', async () => {
+    const { ready } = world(needed);
+    await ready('a');
+    const { settings } = await ready('b');
+    expect(settings.cacheBytes).toBe(Math.floor(needed / 4));
+  });
+});
+
+test('closing ends what runs and lets nothing start', async () => {
+  const { deployments, spawner, clock, library, ready } = world();
+  await ready('a');
+  const { manifest } = library;
+  library.manifest = async (model) => {
+    await clock.sleep(1_000);
+    return manifest(model);
+  };
+  const arriving = rejection(deployments.instanceFor('b'));
+  await settled();
+  await deployments.stop();
+  await clock.advance(1_000);
+  expect((await arriving).code).toBe('node_closing');
+  expect([deployments.list().length, clock.timers]).toEqual([0, 0]);
+  expect(spawner.ranks.map(({ gone }) => gone)).toEqual([true]);
+});
+
+test('what this version cannot do is refused', async () => {
+  const { deployments } = world();
+  expect((await rejection(deployments.create({ model: 'a', ranks: 2 }))).code).toBe(
+    'split_unsupported',
+  );
+  expect((await rejection(deployments.remove('deployment-0'))).code).toBe('deployment_not_found');
+});

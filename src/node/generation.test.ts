@@ -1,0 +1,156 @@
+import { describe, expect, test } from 'vitest';
+import { settled } from '../../test/support/fake-clock.ts';
+import { FakeClock } from '../../test/support/fake-clock.ts';
+import { doneMessage, FakeSpawner, manifestOf, obliging } from '../../test/support/fake-ranks.ts';
+import { rejection } from '../../test/support/rejection.ts';
+import { instanceId, modelId } from '../base/ids.ts';
+import { limits } from '../base/limits.ts';
+import type { FromRank, GenerateOptions } from '../engine/protocol.ts';
+import { startGeneration } from './generation.ts';
+import { Instance } from './instance.ts';
+
+const never = new AbortController().signal;
+const options: GenerateOptions = {
+  maxTokens: 4,
+  ignoreEos: true,
+  stop: [],
+  choices: 1,
+  logprobs: null,
+  skipSpecial: true,
+  sampling: {
+    temperature: 0,
+    topP: 1,
+    topK: 0,
+    minP: 0,
+    repetitionPenalty: 1,
+    presencePenalty: 0,
+    frequencyPenalty: 0,
+    seed: '0',
+    logitBias: [],
+  },
+};
+
+async function world() {
+  const spawner = new FakeSpawner(obliging);
+  const instance = new Instance(
+    instanceId('i'),
+    manifestOf('m'),
+    modelId('m'),
+    {
+      executor: 'mlx',
+      precise: true,
+      contextLength: null,
+      cacheBytes: 2 ** 20,
+      slots: 4,
+      threads: 0,
+    },
+    { spawner, clock: new FakeClock(), onChange: () => {}, onLog: () => {} },
+  );
+  await instance.ready(never);
+  const start = (signal = never) =>
+    startGeneration(instance, 'r', { kind: 'ids', ids: [1] }, options, signal);
+  const cancels = () => spawner.last.received.filter(({ type }) => type === 'cancel').length;
+  return { rank: spawner.last, instance, start, cancels };
+}
+
+const started: FromRank = { type: 'started', id: 'r', promptIds: [1] };
+
+function delta(token: number): FromRank {
+  return { type: 'delta', id: 'r', choice: 0, ids: [token], text: '', logprobs: [] };
+}
+
+describe('a generation', () => {
+  test('brings its events in order and ends after done', async () => {
+    const { rank, instance, start, cancels } = await world();
+    const starting = start();
+    rank.say(started, delta(1), delta(2), doneMessage('r'), delta(3));
+    const generation = await starting;
+    expect(generation.promptIds).toEqual([1]);
+    const events = [];
+    for await (const event of generation.events) events.push(event);
+    expect(events).toEqual([delta(1), delta(2), doneMessage('r')]);
+    expect([instance.requests, cancels()]).toEqual([0, 0]);
+  });
+
+  test('is refused before it begins', async () => {
+    const { rank, instance, start } = await world();
+    const starting = start();
+    const fault = { code: 'prompt_too_long', message: 'too long', hint: null };
+    rank.say({ type: 'error', id: 'r', fault });
+    expect(await rejection(starting)).toEqual({ code: 'prompt_too_long', message: 'too long' });
+    expect(instance.requests).toBe(0);
+  });
+
+  test('that breaks in the middle gives what came, and then the error', async () => {
+    const { rank, instance, start } = await world();
+    const starting = start();
+    rank.say(started, delta(1));
+    const { events } = await starting;
+    rank.end({ code: null, signal: 'SIGKILL' });
+    const seen: unknown[] = [];
+    const reading = (async () => {
+      for await (const event of events) seen.push(event);
+    })();
+    expect((await rejection(reading)).code).toBe('rank_lost');
+    expect([seen, instance.requests]).toEqual([[delta(1)], 0]);
+  });
+
+  test('is cancelled by whoever leaves its loop', async () => {
+    const { rank, instance, start, cancels } = await world();
+    const starting = start();
+    rank.say(started, delta(1), delta(2));
+    for await (const event of (await starting).events) {
+      expect(event).toEqual(delta(1));
+      break;
+    }
+    expect([instance.requests, cancels()]).toEqual([0, 1]);
+  });
+
+  test.each(['before it is sent', 'before it has begun', 'in the middle', 'after its end'])(
+    'is cancelled by its signal %s',
+    async (when) => {
+      const { rank, instance, start, cancels } = await world();
+      const stop = new AbortController();
+      if (when === 'before it is sent') stop.abort('left');
+      const starting = start(stop.signal);
+      const failure = starting.catch((error: unknown) => error);
+      if (when === 'before it has begun') stop.abort('left');
+      if (when === 'before it is sent' || when === 'before it has begun') {
+        expect(await failure).toBe('left');
+      } else {
+        rank.say(started, delta(1));
+        const { events } = await starting;
+        if (when === 'after its end') rank.say(doneMessage('r'));
+        stop.abort('left');
+        const read = (async () => {
+          let count = 0;
+          for await (const _ of events) count += 1;
+          return count;
+        })().catch((error: unknown) => error);
+        expect(await read).toBe(when === 'in the middle' ? 'left' : 2);
+      }
+      expect(instance.requests).toBe(0);
+      const told = when === 'before it has begun' || when === 'in the middle';
+      expect(cancels()).toBe(told ? 1 : 0);
+    },
+  );
+
+  // The last event that did not fit may be `done`: it has ended already and is counted once.
+  test.each([0, 1])('that nobody reads is ended, %s events before its end', async (before) => {
+    const { rank, instance, start, cancels } = await world();
+    const starting = start();
+    rank.say(started);
+    const { events } = await starting;
+    for (let i = 0; i < limits.generationEventsMax + before; i++) rank.say(delta(1));
+    rank.say(doneMessage('r'));
+    await settled();
+    expect([instance.requests, cancels()]).toEqual([0, before]);
+    let count = 0;
+    const reading = (async () => {
+      for await (const _ of events) count += 1;
+    })();
+    expect((await rejection(reading)).code).toBe('consumer_too_slow');
+    expect(count).toBe(limits.generationEventsMax);
+    expect(instance.requests).toBe(0);
+  });
+});

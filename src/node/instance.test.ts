@@ -1,0 +1,272 @@
+import { describe, expect, test } from 'vitest';
+import { FakeClock, settled } from '../../test/support/fake-clock.ts';
+import {
+  doneMessage,
+  type FakeRank,
+  FakeSpawner,
+  manifestOf,
+  obliging,
+  openedMessage,
+  pong,
+} from '../../test/support/fake-ranks.ts';
+import { rejection } from '../../test/support/rejection.ts';
+import { instanceId, modelId } from '../base/ids.ts';
+import { limits } from '../base/limits.ts';
+import type { ToRank } from '../engine/protocol.ts';
+import { Instance } from './instance.ts';
+
+const never = new AbortController().signal;
+
+function world(behave: (rank: FakeRank, message: ToRank) => void = obliging, refuses = false) {
+  const clock = new FakeClock();
+  const spawner = new FakeSpawner(behave);
+  spawner.refuses = refuses;
+  const states: string[] = [];
+  const instance = new Instance(
+    instanceId('instance-1'),
+    manifestOf('m'),
+    modelId('m'),
+    {
+      executor: 'mlx',
+      precise: true,
+      contextLength: null,
+      cacheBytes: 2 ** 20,
+      slots: 4,
+      threads: 0,
+    },
+    { spawner, clock, onChange: () => states.push(instance.state.kind), onLog: () => {} },
+  );
+  return { clock, spawner, instance, states };
+}
+
+function request(instance: Instance, id: string): string[] {
+  const heard: string[] = [];
+  instance.request(
+    { type: 'logits', id, ids: [1], last: 1, out: '/out' },
+    {
+      onMessage: ({ type }) => heard.push(type),
+      onLost: ({ code }) => heard.push(`lost ${code}`),
+    },
+  );
+  return heard;
+}
+
+/** Ends while it opens. */
+function dying(rank: FakeRank, message: ToRank): void {
+  if (message.type === 'open') rank.end({ code: null, signal: 'SIGKILL' });
+  else obliging(rank, message);
+}
+
+describe('starting', () => {
+  test('a rank that dies while it opens is started again, until it is given up', async () => {
+    const { instance, spawner, clock, states } = world(dying);
+    const refused = rejection(instance.ready(never));
+    await clock.advance(limits.instanceStartsMax * limits.instanceRestartDelayMs);
+    expect(await refused).toEqual({
+      code: 'rank_lost',
+      message: "the model's process ended by SIGKILL",
+    });
+    expect(spawner.ranks.length).toBe(limits.instanceStartsMax);
+    expect(states).toEqual(['starting', 'starting', 'failed']);
+    expect(clock.timers).toBe(0);
+    expect(() => request(instance, 'a')).toThrow(
+      expect.objectContaining({ code: 'instance_not_ready' }),
+    );
+    expect(instance.requests).toBe(0);
+  });
+
+  test('one that comes up at a later try is ready, and the count begins anew', async () => {
+    const { instance, spawner, clock } = world();
+    for (let round = 0; round < 3; round++) {
+      let tries = 0;
+      spawner.behave = (rank, message) => {
+        if (message.type === 'open' && ++tries < limits.instanceStartsMax) {
+          rank.end({ code: 1, signal: null });
+        } else obliging(rank, message);
+      };
+      await clock.advance(limits.instanceStartsMax * limits.instanceRestartDelayMs);
+      expect(await instance.ready(never)).toEqual(openedMessage);
+      spawner.last.end({ code: null, signal: 'SIGSEGV' });
+      await settled();
+      expect(instance.state.kind).toBe('starting');
+    }
+  });
+
+  test('a fault of the model itself is final', async () => {
+    const { instance, spawner, clock } = world((rank, message) => {
+      if (message.type !== 'open') return;
+      rank.say({
+        type: 'failed',
+        fault: { code: 'model_file_broken', message: 'cut', hint: null },
+      });
+      rank.end({ code: 1, signal: null });
+    });
+    expect(await rejection(instance.ready(never))).toEqual({
+      code: 'model_file_broken',
+      message: 'cut',
+    });
+    await clock.advance(60_000);
+    expect(spawner.ranks.length).toBe(1);
+  });
+
+  test('a system that has no process to give is an error, and the daemon lives', async () => {
+    const { instance, clock } = world(obliging, true);
+    const refused = rejection(instance.ready(never));
+    await clock.advance(10_000);
+    expect((await refused).code).toBe('rank_start_failed');
+    expect([instance.state.kind, instance.pid, clock.timers]).toEqual(['failed', null, 0]);
+    await instance.stop();
+  });
+
+  test('whoever waits may give up, and leaves nothing behind', async () => {
+    const { instance, spawner } = world(() => {});
+    const stop = new AbortController();
+    const refused = instance.ready(stop.signal).catch((error: unknown) => error);
+    await settled();
+    expect(instance.idle).toBe(false);
+    stop.abort('enough');
+    expect(await refused).toBe('enough');
+    expect(instance.idle).toBe(true);
+    spawner.last.say(openedMessage);
+    await settled();
+    expect(instance.state.kind).toBe('ready');
+  });
+});
+
+describe('stopping', () => {
+  test('while it starts: whoever waits is told, and nothing is started any more', async () => {
+    const { instance, spawner, clock } = world(() => {});
+    spawner.last.stubborn = true;
+    const refused = rejection(instance.ready(never));
+    await settled();
+    const stopped = instance.stop();
+    expect((await refused).code).toBe('instance_stopped');
+    await clock.advance(limits.rankLeaveMs + limits.rankTerminateMs);
+    await stopped;
+    await clock.advance(60_000);
+    expect(spawner.ranks.length).toBe(1);
+    expect(spawner.last.gone).toBe(true);
+    expect(clock.timers).toBe(0);
+  });
+
+  test('between two tries', async () => {
+    const { instance, spawner, clock } = world(dying);
+    await settled();
+    expect([instance.state.kind, spawner.last.gone]).toEqual(['starting', true]);
+    await instance.stop();
+    await clock.advance(60_000);
+    expect([instance.state.kind, spawner.ranks.length, clock.timers]).toEqual(['stopped', 1, 0]);
+  });
+
+  test('at the moment in which the model has opened', async () => {
+    const { instance, spawner, clock } = world();
+    await Promise.resolve();
+    spawner.behave = (rank, message) => {
+      if (message.type === 'open') {
+        rank.say(openedMessage);
+        void instance.stop();
+      } else obliging(rank, message);
+    };
+    await clock.advance(60_000);
+    expect([instance.state.kind, spawner.last.gone, clock.timers]).toEqual(['stopped', true, 0]);
+  });
+
+  test('tells requests under way', async () => {
+    const { instance } = world();
+    await instance.ready(never);
+    const heard = request(instance, 'a');
+    await instance.stop();
+    expect(heard).toEqual(['lost instance_stopped']);
+    expect(instance.requests).toBe(0);
+    expect((await rejection(instance.ready(never))).code).toBe('instance_stopped');
+  });
+});
+
+describe('requests', () => {
+  test('a lost rank costs its own requests, and the next one works on a fresh rank', async () => {
+    const { instance, spawner, clock } = world();
+    await instance.ready(never);
+    const all = ['a', 'b', 'c'].map((id) => request(instance, id));
+    spawner.last.end({ code: null, signal: 'SIGKILL' });
+    await settled();
+    expect(all).toEqual([['lost rank_lost'], ['lost rank_lost'], ['lost rank_lost']]);
+    await clock.advance(limits.instanceRestartDelayMs);
+    await instance.ready(never);
+    const heard = request(instance, 'd');
+    spawner.last.say(doneMessage('d'));
+    expect([heard, instance.requests, spawner.ranks.length]).toEqual([['done'], 0, 2]);
+  });
+
+  // What may happen to a request, twice over and in any order: it is counted once.
+  const ends: Readonly<Record<string, (instance: Instance, rank: FakeRank) => unknown>> = {
+    done: (_, rank) => rank.say(doneMessage('a')),
+    reply: (_, rank) => rank.say({ type: 'reply', id: 'a', value: {} }),
+    error: (_, rank) =>
+      rank.say({ type: 'error', id: 'a', fault: { code: 'c', message: 'm', hint: null } }),
+    cancel: (instance) => instance.cancel('a'),
+    lost: async (_, rank) => {
+      rank.end({ code: null, signal: 'SIGKILL' });
+      await settled();
+    },
+    stop: (instance) => instance.stop(),
+  };
+  const orders = Object.keys(ends).flatMap((first) =>
+    Object.keys(ends).map((second) => [first, second]),
+  );
+  test.each(orders)('%s and then %s leaves the other request counted', async (...order) => {
+    const { instance, spawner } = world();
+    await instance.ready(never);
+    const heard = request(instance, 'a');
+    const rank = spawner.last;
+    const other = request(instance, 'b');
+    for (const end of order) await ends[end]?.(instance, rank);
+    const gone = order.includes('lost') || order.includes('stop');
+    expect(instance.requests).toBe(gone ? 0 : 1);
+    expect(heard.length).toBe(order[0] === 'cancel' ? 0 : 1);
+    expect(other.length).toBe(gone ? 1 : 0);
+    await instance.stop();
+    expect(instance.requests).toBe(0);
+  });
+
+  test('a cancellation that comes from within the last message', async () => {
+    const { instance, spawner } = world();
+    await instance.ready(never);
+    instance.request(
+      { type: 'logits', id: 'a', ids: [1], last: 1, out: '/out' },
+      { onMessage: () => instance.cancel('a'), onLost: () => instance.cancel('a') },
+    );
+    spawner.last.say(doneMessage('a'), doneMessage('a'));
+    expect(instance.requests).toBe(0);
+    expect(spawner.last.received.some(({ type }) => type === 'cancel')).toBe(false);
+  });
+
+  test('there is a most of them', async () => {
+    const { instance, spawner } = world();
+    await instance.ready(never);
+    for (let i = 0; i < limits.requestsPerModelMax; i++) request(instance, `r${i}`);
+    expect(() => request(instance, 'more')).toThrow(
+      expect.objectContaining({ code: 'too_many_requests' }),
+    );
+    spawner.last.say(doneMessage('r0'));
+    request(instance, 'more');
+    expect(instance.requests).toBe(limits.requestsPerModelMax);
+  });
+});
+
+test('what the rank reports is shown, and forgotten with the rank', async () => {
+  const { instance, spawner, clock } = world();
+  let generated = 0;
+  spawner.behave = (rank, message) => {
+    if (message.type === 'ping') {
+      generated += 10;
+      rank.say(pong(message.number, { generatedTokens: generated }));
+    } else obliging(rank, message);
+  };
+  await instance.ready(never);
+  await clock.advance(4 * limits.rankPingMs);
+  expect(instance.report?.generatedTokens).toBe(40);
+  expect(instance.tokensPerS).toBe(10_000 / limits.rankPingMs);
+  spawner.last.end({ code: 1, signal: null });
+  await settled();
+  expect([instance.report, instance.tokensPerS]).toEqual([null, 0]);
+});
