@@ -33,7 +33,11 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     if (isCommanderExit(error)) return error.exitCode === 0 ? 0 : 2;
-    if (signal.aborted) return interruptedStatus;
+    if (signal.aborted) {
+      // The terminal has printed ^C into the line that was being written.
+      if (process.stderr.isTTY) process.stderr.write('\n');
+      return interruptedStatus;
+    }
     if (!(error instanceof AlreadyReported)) reportError(error, process.argv.includes('--json'));
     return 1;
   }

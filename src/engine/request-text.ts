@@ -12,6 +12,12 @@ export const chatTemplates = new ChatTemplates(
   new URL('../text/template-worker.js', import.meta.url),
 );
 
+/** What the clock on this machine's wall shows, in ISO form: what templates print, as transformers has it. */
+export function wallTime(): string {
+  const now = new Date();
+  return new Date(now.getTime() - now.getTimezoneOffset() * 60_000).toISOString();
+}
+
 /** Reads a tokenizer.json. Throws `tokenizer_missing`, `tokenizer_invalid`. */
 export async function readTokenizer(path: string): Promise<string> {
   const size = await stat(path).then(
@@ -32,7 +38,7 @@ export async function readTokenizer(path: string): Promise<string> {
 export async function openRequestText(text: ModelText): Promise<RequestText> {
   if (text.tokenizerPath === null) return idsOnly(new Set(text.eosIds));
   const json = await readTokenizer(text.tokenizerPath);
-  const model = new TextModel(text, json, chatTemplates, () => new Date().toISOString());
+  const model = new TextModel(text, json, chatTemplates, wallTime);
   return {
     promptIds: (input, signal) => promptIds(model, input, signal),
     detokenizer: (skipSpecial) => model.detokenizer(skipSpecial),

@@ -1,7 +1,7 @@
 import { createDetokenizer } from '../text/detokenizer.ts';
 import { Tokenizer } from '../text/tokenizer.ts';
 import type { Json, TextOperation } from './protocol.ts';
-import { chatTemplates, readTokenizer } from './request-text.ts';
+import { chatTemplates, readTokenizer, wallTime } from './request-text.ts';
 
 /** Tokenizers stay loaded between operations; a handful is what a session of `debug` uses. */
 const loaded = new Map<string, Tokenizer>();
@@ -28,7 +28,7 @@ export async function runTextOperation(operation: TextOperation): Promise<Record
         tools,
         addGenerationPrompt,
         variables,
-        now: now ?? new Date().toISOString(),
+        now: now ?? wallTime(),
       });
       return { text: rendered.text };
     }

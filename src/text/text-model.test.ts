@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { limits } from '../base/limits.ts';
 import { ChatTemplates } from './chat-templates.ts';
-import { packageFile, type TokenizerPackage } from '../../test/support/tokenizers.ts';
+import { packageFile, type TokenizerPackage } from '../../test/support/tokenizer-packages.ts';
 import { compileTemplateWorker } from '../../test/support/template-worker.ts';
 import { TextModel } from './text-model.ts';
 

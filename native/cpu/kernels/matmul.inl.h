@@ -1,16 +1,7 @@
 // Matrix products. A lane is an output and never a part of a sum: each output has one accumulator
 // that takes the groups of inputs in ascending order, whatever the number of rows beside it.
 
-/// Calls function.operator()<i>() for i from First to End - 1.
-template <int First, int End, class Function>
-ALWAYS_INLINE void repeat(Function function) {
-  if constexpr (First < End) {
-    function.template operator()<First>();
-    repeat<First + 1, End>(function);
-  }
-}
-
-/// Where `Rows` rows of a call begin.
+/// The rows of a tile, from the first on.
 struct RowsAt {
   const int8_t* codes;
   const float* in;
@@ -18,17 +9,6 @@ struct RowsAt {
   const GroupRecord* groups;
   uint32_t inputs;
 };
-
-inline const uint8_t* panel_at(const PackedWeight& weight, uint32_t panel) {
-  return weight.data + panel * weight.panel_bytes;
-}
-
-/// Adds the bias and writes one row's outputs of a panel.
-ALWAYS_INLINE void finish(const MatmulArguments& arguments, uint32_t row, uint32_t panel, F sum) {
-  const size_t first = size_t{panel} * lanes, count = arguments.weight->outputs - first;
-  if (arguments.bias != nullptr) sum = add(sum, load_n(arguments.bias + first, count));
-  store_n(arguments.out + row * arguments.out_stride + first, sum, count);
-}
 
 /// 32 inputs of `Rows` rows by int8 dot products.
 template <class Format, int Rows>
@@ -103,7 +83,7 @@ ALWAYS_INLINE void precise_group(const uint8_t* codes, const Factors<Format::hal
     repeat<0, quads>([&]<int Quad>() ALWAYS_INLINE_LAMBDA {
       constexpr int at = Half * quads + Quad;
       I four = Format::template codes<at>(codes);
-      if constexpr (Format::zero != 0) four = take_zero<Format::zero>(four);
+      if constexpr (Format::zero != 0) four = sub_bytes(four, bytes_of(Format::zero));
       repeat<0, 4>([&]<int Byte>() ALWAYS_INLINE_LAMBDA {
         const F value = code_value<Format, Byte>(four);
         repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
@@ -139,13 +119,6 @@ void precise_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel
   repeat<0, Rows>([&]<int Row>() {
     finish(arguments, row + static_cast<uint32_t>(Row), panel, sums[Row]);
   });
-}
-
-/// Calls tile.operator()<Rows>(row) over all rows: whole tiles, then what is left by halves.
-template <int Rows, class Tile>
-ALWAYS_INLINE void each_tile(uint32_t row, uint32_t end, Tile tile) {
-  for (; row + Rows <= end; row += Rows) tile.template operator()<Rows>(row);
-  if constexpr (Rows > 1) each_tile<Rows / 2>(row, end, tile);
 }
 
 void matmul_fast(const MatmulArguments& arguments) {

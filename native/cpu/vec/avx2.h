@@ -155,6 +155,9 @@ inline I or_i(I a, I b) {
 inline I xor_i(I a, I b) {
   return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)};
 }
+inline I sub_bytes(I a, I b) {
+  return {_mm256_sub_epi8(a.low, b.low), _mm256_sub_epi8(a.high, b.high)};
+}
 template <int Shift>
 inline I shift(I a) {
   if constexpr (Shift == 0) return a;

@@ -149,6 +149,16 @@ inline I sub_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] -
 inline I and_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] & b.at[lane]; }); }
 inline I or_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] | b.at[lane]; }); }
 inline I xor_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] ^ b.at[lane]; }); }
+/// Each byte by itself.
+inline I sub_bytes(I a, I b) {
+  return lanewise_i([&](int lane) {
+    uint32_t out = 0;
+    for (int at = 0; at < 32; at += 8) {
+      out |= (((a.at[lane] >> at) - (b.at[lane] >> at)) & 255) << at;
+    }
+    return out;
+  });
+}
 /// Words shifted right by `Shift`, left where it is negative.
 template <int Shift>
 inline I shift(I a) {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { CideryError } from '../../base/error.ts';
-import { packageFile, tokenizerPackageSchema } from '../../../test/support/tokenizers.ts';
+import { packageFile, tokenizerPackageSchema } from '../../../test/support/tokenizer-packages.ts';
 import { MarkedText } from './marked-text.ts';
 import { Template } from './template.ts';
 import { fromJson, type Value } from './values.ts';

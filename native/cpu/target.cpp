@@ -1,0 +1,47 @@
+// Compiled once for each instruction set, with the flags and CIDERY_SET of native/cpu/sets.json.
+// Everything here is inside two namespaces and no header of the standard library is read: the
+// linker could keep this file's copy of a shared inline function for the whole program, and a
+// processor without the set would then run it.
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cpu/kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define ALWAYS_INLINE_LAMBDA __attribute__((always_inline))
+#define NAME_OF(set) #set
+#define SET_NAME(set) NAME_OF(set)
+#define PRIMITIVES(set) NAME_OF(cpu/vec/set.h)
+
+namespace cidery::cpu {
+namespace CIDERY_SET {
+namespace {
+
+#include PRIMITIVES(CIDERY_SET)
+#include "cpu/kernels/formats.inl.h"
+#include "cpu/kernels/math.inl.h"
+#include "cpu/kernels/prepare.inl.h"
+#include "cpu/kernels/tile.inl.h"
+#include "cpu/kernels/dense.inl.h"
+#include "cpu/kernels/matmul.inl.h"
+#include "cpu/kernels/lookup.inl.h"
+#include "cpu/kernels/pointwise.inl.h"
+#include "cpu/kernels/norm.inl.h"
+#include "cpu/kernels/attention.inl.h"
+
+}  // namespace
+
+extern const Kernels kernels;
+constinit const Kernels kernels = {
+    SET_NAME(CIDERY_SET), row_tile, quantize_rows, sum_groups,      matmul_fast, matmul_precise,
+    lookup,               norm,     rope,          write_cache,     attend,      merge_attention,
+    activate,             add_scaled, softcap,     largest};
+
+}  // namespace CIDERY_SET
+}  // namespace cidery::cpu
