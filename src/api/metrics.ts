@@ -10,7 +10,9 @@ interface RouteCounts {
   count: number;
 }
 
-/** Counts of the API's requests, and all of the node's numbers as Prometheus text (format 0.0.4). */
+/**
+ * Counts of the API's requests, and all of the node's numbers as Prometheus text (format 0.0.4).
+ */
 export class Metrics {
   readonly #routes = new Map<string, RouteCounts>();
 

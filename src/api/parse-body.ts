@@ -4,8 +4,8 @@ import { limits } from '../base/limits.ts';
 import { FieldError } from './http-error.ts';
 
 /**
- * A request's body, read up to the limit and parsed. Throws `body_too_large`, `body_not_json`, and a FieldError with
- * OpenAI's code for the first field that is wrong.
+ * A request's body, read up to the limit and parsed. Throws `body_too_large`, `body_not_json`, and
+ * a FieldError with OpenAI's code for the first field that is wrong.
  */
 export async function parseBody<Schema extends z.ZodType>(
   request: Request,

@@ -1,6 +1,6 @@
 /**
- * An error that a user or another process may see: a stable code, a message that says what is wrong,
- * and, where there is something to do, a hint that says what.
+ * An error that a user or another process may see: a stable code, a message that says what is
+ * wrong, and, where there is something to do, a hint that says what.
  */
 export class CideryError extends Error {
   readonly code: string;

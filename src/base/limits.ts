@@ -154,7 +154,9 @@ export const limits = {
   sequencesWaitingMax: 1024,
   /** Alternatives a token: OpenAI's own limit is 20. */
   alternativesMax: 20,
-  /** A logprob that is sent is never below this: JSON has no minus infinity (OpenAI's own floor). */
+  /**
+   * A logprob that is sent is never below this: JSON has no minus infinity (OpenAI's own floor).
+   */
   logprobMin: -9_999,
   /** Answers to one prompt: OpenAI's own limit is 128. */
   choicesMax: 128,

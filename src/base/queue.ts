@@ -1,8 +1,8 @@
 import { CideryError } from './error.ts';
 
 /**
- * A bounded queue between a producer that cannot wait and one consumer that iterates. When the consumer falls too far
- * behind, the queue fails with `consumer_too_slow` instead of growing.
+ * A bounded queue between a producer that cannot wait and one consumer that iterates. When the
+ * consumer falls too far behind, the queue fails with `consumer_too_slow` instead of growing.
  */
 export class BoundedQueue<Item> implements AsyncIterable<Item> {
   readonly #max: number;

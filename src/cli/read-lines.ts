@@ -1,9 +1,9 @@
 import { CideryError } from '../base/error.ts';
 
 /**
- * The lines of a stream of bytes, decoded, without their ends; what follows the last line end counts
- * as a line. A line that is longer than `maxBytes` is not kept: an error of code `line_too_long`
- * comes in its place.
+ * The lines of a stream of bytes, decoded, without their ends; what follows the last line end
+ * counts as a line. A line that is longer than `maxBytes` is not kept: an error of code
+ * `line_too_long` comes in its place.
  */
 export async function* readLines(
   stream: AsyncIterable<Uint8Array>,

@@ -36,7 +36,8 @@ describe('the addon in a process', () => {
 
   const openScript = `
     const addon = require(${JSON.stringify(addonPath)});
-    const engine = addon.openEngine({ ...${JSON.stringify({ ...tinyOptions(modelPath), program: null })},
+    const engine = addon.openEngine({
+      ...${JSON.stringify({ ...tinyOptions(modelPath), program: null })},
       program: Uint8Array.from(${JSON.stringify([...encodeProgram(program)])}) });`;
 
   test.each([
@@ -44,7 +45,8 @@ describe('the addon in a process', () => {
     ['process.exit does not wait for an open engine', `${openScript} process.exit(7)`, 7],
     [
       'process.exit does not wait for calls that run',
-      `${openScript} for (let i = 0; i < 30; i++) addon.bind(engine).catch(() => {}); process.exit(8)`,
+      `${openScript} for (let i = 0; i < 30; i++) addon.bind(engine).catch(() => {});
+      process.exit(8)`,
       8,
     ],
   ])('%s', async (_, script, expected) => {

@@ -58,13 +58,16 @@ export interface EngineMemory {
 export type EngineHandle = number & { readonly __kind: 'engine' };
 
 /**
- * The face of both addons. Everything that computes runs on the engine's own step thread, in the order of the calls;
- * promises reject with an Error that carries a `code`. A handle that was closed is refused (`engine_closed`).
+ * The face of both addons. Everything that computes runs on the engine's own step thread, in the
+ * order of the calls; promises reject with an Error that carries a `code`. A handle that was closed
+ * is refused (`engine_closed`).
  */
 export interface Addon {
   /** Facts of this build, such as `{"addon":"mlx","mlx":"0.32.4","gpu":"false","abi":"1"}`. */
   info(): Record<string, string>;
-  /** Checks the program and starts the step thread. Throws `program_invalid`, `device_unavailable`. */
+  /**
+   * Checks the program and starts the step thread. Throws `program_invalid`, `device_unavailable`.
+   */
   openEngine(options: EngineOptions): EngineHandle;
   /** Reads parameters from disk, in order. */
   loadParameters(engine: EngineHandle, sources: readonly ParameterSource[]): Promise<void>;
@@ -76,8 +79,8 @@ export interface Addon {
   /** Frees all of it; pending calls reject first. */
   closeEngine(engine: EngineHandle): Promise<void>;
   /**
-   * Starts a native thread that polls the inherited descriptor and leaves the process (`_exit(code)`) within 10 ms of
-   * the other end's closing, whatever JavaScript is doing.
+   * Starts a native thread that polls the inherited descriptor and leaves the process
+   * (`_exit(code)`) within 10 ms of the other end's closing, whatever JavaScript is doing.
    */
   watchLifeline(descriptor: number, exitCode: number): void;
 }

@@ -23,8 +23,8 @@ export interface OpenModel {
 const slotGrowthPositions = 256;
 
 /**
- * Loads a model: config to program, program to addon, then every parameter's bytes. Rejects with what `buildModel`
- * throws, `insufficient_memory`, and the addon's coded errors.
+ * Loads a model: config to program, program to addon, then every parameter's bytes. Rejects with
+ * what `buildModel` throws, `insufficient_memory`, and the addon's coded errors.
  */
 export async function openModel(
   addon: Addon,
@@ -75,7 +75,7 @@ function fittingContext(
   if (fitting < Math.min(asked, slotGrowthPositions) || (wanted !== null && fitting < asked)) {
     throw new CideryError(
       'insufficient_memory',
-      `${id}: the memory for keys and values holds ${budgetPositions} positions, ${asked} are asked for`,
+      `${id}: memory for keys and values holds ${budgetPositions} positions, not ${asked}`,
       { hint: 'ask for a shorter context (--context) or give it more memory (--kv-memory)' },
     );
   }

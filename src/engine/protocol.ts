@@ -2,13 +2,16 @@ import { z } from 'zod';
 import { modelManifestSchema } from '../model/manifest.ts';
 
 /**
- * What the daemon and a rank say to each other: one JSON object a line over the control descriptor, parsed at both
- * ends. The daemon reaches the engine through this file alone.
+ * What the daemon and a rank say to each other: one JSON object a line over the control descriptor,
+ * parsed at both ends. The daemon reaches the engine through this file alone.
  */
 
 /** Descriptor of the control socket that a rank inherits: messages both ways. */
 export const controlDescriptor = 3;
-/** Descriptor of the lifeline: nobody writes to it; when it closes, the daemon is gone and the rank leaves. */
+/**
+ * Descriptor of the lifeline: nobody writes to it; when it closes, the daemon is gone and the rank
+ * leaves.
+ */
 export const lifelineDescriptor = 4;
 /** Exit status of a rank whose daemon is gone. */
 export const orphanExitCode = 83;
@@ -20,7 +23,10 @@ const requestKey = z.string().min(1).max(128);
 export type Json = string | number | boolean | null | Json[] | { [key: string]: Json };
 const json: z.ZodType<Json> = z.json();
 
-/** A message as chat templates take them: a role, content, and whatever else the client's API carries over. */
+/**
+ * A message as chat templates take them: a role, content, and whatever else the client's API
+ * carries over.
+ */
 export const chatMessageSchema = z.looseObject({ role: z.string() }).catchall(json);
 export type ChatMessage = z.infer<typeof chatMessageSchema>;
 
@@ -32,7 +38,10 @@ const promptInputSchema = z.discriminatedUnion('kind', [
     /** Further variables of the template, such as enable_thinking. */
     variables: z.record(z.string(), json),
   }),
-  /** `special`: control tokens in the text are parsed and what the tokenizer puts around a text is added. */
+  /**
+   * `special`: control tokens in the text are parsed and what the tokenizer puts around a text is
+   * added.
+   */
   z.strictObject({ kind: z.literal('text'), text: z.string(), special: z.boolean() }),
   z.strictObject({ kind: z.literal('ids'), ids: z.array(tokenId).min(1) }),
 ]);

@@ -28,8 +28,8 @@ export interface RankParts {
 }
 
 /**
- * A rank: holds one model in its addon and its text side, and does what the daemon's messages say. After a failed load
- * or step it says why and leaves: every attempt is a fresh process.
+ * A rank: holds one model in its addon and its text side, and does what the daemon's messages say.
+ * After a failed load or step it says why and leaves: every attempt is a fresh process.
  */
 export class Rank {
   readonly #parts: RankParts;
@@ -42,8 +42,9 @@ export class Rank {
   }
 
   /**
-   * Parses a line of the daemon's and does what it says. One that cannot be parsed (it may be nested more deeply than
-   * the stack goes) costs the request that it names; without a name it throws `rank_protocol`.
+   * Parses a line of the daemon's and does what it says. One that cannot be parsed (it may be
+   * nested more deeply than the stack goes) costs the request that it names; without a name it
+   * throws `rank_protocol`.
    */
   receive(value: unknown): void {
     let message: ToRank;
@@ -165,7 +166,8 @@ export class Rank {
 
   #answer(id: string, work: () => Promise<Record<string, Json>>): void {
     const { send } = this.#parts;
-    // Runs the work inside the chain, so that a throw before its first wait is a fault like any other.
+    // Runs the work inside the chain, so that a throw before its first wait is a fault like any
+    // other.
     Promise.resolve()
       .then(work)
       .then(

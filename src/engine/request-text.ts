@@ -12,7 +12,10 @@ export const chatTemplates = new ChatTemplates(
   new URL('../text/template-worker.js', import.meta.url),
 );
 
-/** What the clock on this machine's wall shows, in ISO form: what templates print, as transformers has it. */
+/**
+ * What the clock on this machine's wall shows, in ISO form: what templates print, as transformers
+ * has it.
+ */
 export function wallTime(): string {
   const now = new Date();
   return new Date(now.getTime() - now.getTimezoneOffset() * 60_000).toISOString();
@@ -34,7 +37,9 @@ export async function readTokenizer(path: string): Promise<string> {
   return readFile(path, 'utf8');
 }
 
-/** The text side of a model for its requests; a model without a tokenizer takes and gives ids alone. */
+/**
+ * The text side of a model for its requests; a model without a tokenizer takes and gives ids alone.
+ */
 export async function openRequestText(text: ModelText): Promise<RequestText> {
   if (text.tokenizerPath === null) return idsOnly(new Set(text.eosIds));
   const json = await readTokenizer(text.tokenizerPath);

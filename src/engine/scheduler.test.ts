@@ -34,7 +34,10 @@ const limits: SchedulerLimits = {
   sharedPrefixMin: 4,
 };
 
-/** A model whose next token is a function of all tokens before it: wrong positions give wrong answers. */
+/**
+ * A model whose next token is a function of all tokens before it: wrong positions give wrong
+ * answers.
+ */
 function nextToken(tokens: readonly number[]): number {
   return tokens.reduce((hash, token) => (hash * 31 + token + 7) % 997, 1);
 }

@@ -64,9 +64,10 @@ interface Planned {
 }
 
 /**
- * Decides what each step computes: the next token of every running sequence, and beside them a bounded share of the
- * prompts that are being read, fairly. Sequences join and leave between steps. Pure: it knows neither time nor addon.
- * One plan at a time: `complete` follows each `plan` that was not null.
+ * Decides what each step computes: the next token of every running sequence, and beside them a
+ * bounded share of the prompts that are being read, fairly. Sequences join and leave between steps.
+ * Pure: it knows neither time nor addon. One plan at a time: `complete` follows each `plan` that
+ * was not null.
  */
 export class Scheduler {
   readonly #slots: Slots;
@@ -185,7 +186,10 @@ export class Scheduler {
     this.#slots.release(sequence.slot);
   }
 
-  /** Gives slots to waiting sequences in their order; one whose prefix another is computing now waits for it. */
+  /**
+   * Gives slots to waiting sequences in their order; one whose prefix another is computing now
+   * waits for it.
+   */
   #admit(): StepPlan['copies'] {
     const copies: { from: number; to: number; positions: number }[] = [];
     const stillWaiting: Sequence[] = [];
@@ -239,7 +243,10 @@ export class Scheduler {
       .map((sequence) => ({ sequence, count: 1, last: true }));
   }
 
-  /** Shares the step's prompt tokens among the prompts being read: small remainders first, the rest evenly. */
+  /**
+   * Shares the step's prompt tokens among the prompts being read: small remainders first, the rest
+   * evenly.
+   */
   #prompts(): Planned[] {
     const reading = this.#running
       .map((sequence) => ({ sequence, left: sequence.history.length - sequence.computed }))
@@ -262,8 +269,9 @@ export class Scheduler {
   }
 
   /**
-   * Drops idle positions, then the sequences that came last, until what the step adds fits. A dropped sequence waits
-   * in front and is computed again as a longer prompt: nothing that was sent changes.
+   * Drops idle positions, then the sequences that came last, until what the step adds fits. A
+   * dropped sequence waits in front and is computed again as a longer prompt: nothing that was sent
+   * changes.
    */
   #withinMemory(planned: Planned[], sources: ReadonlySet<number>): Planned[] {
     let kept = planned;
@@ -296,8 +304,8 @@ function plannedSequence({ sequence, count, last }: Planned): PlannedSequence {
 }
 
 /**
- * Positions that may come from what was computed before: the last token is always computed again, and logits of many
- * rows come from one pass over the whole.
+ * Positions that may come from what was computed before: the last token is always computed again,
+ * and logits of many rows come from one pass over the whole.
  */
 function reusableMax({ history, work }: Sequence): number {
   return work.kind === 'logits' ? 0 : history.length - 1;

@@ -20,9 +20,10 @@ export interface Claim {
 }
 
 /**
- * The executor's slots as the scheduler sees them. A finished sequence leaves its positions behind: the next one that
- * begins with the same tokens takes them over, so that a growing conversation and a common system prompt are computed
- * once. What fits the memory stays, the slot unused longest goes first.
+ * The executor's slots as the scheduler sees them. A finished sequence leaves its positions behind:
+ * the next one that begins with the same tokens takes them over, so that a growing conversation and
+ * a common system prompt are computed once. What fits the memory stays, the slot unused longest
+ * goes first.
  */
 export class Slots {
   readonly #slots: Slot[];
@@ -31,7 +32,10 @@ export class Slots {
   #clock = 0;
   #retired: number[] = [];
 
-  /** `budgetPositions`: positions that all slots together may hold, each slot rounded up to `granularity`. */
+  /**
+   * `budgetPositions`: positions that all slots together may hold, each slot rounded up to
+   * `granularity`.
+   */
   constructor(count: number, budgetPositions: number, granularity: number) {
     this.#slots = Array.from({ length: count }, (_, index) => ({
       index,
@@ -44,8 +48,8 @@ export class Slots {
   }
 
   /**
-   * A slot for `tokens`, with the longest computed prefix of at most `reusableMax` positions that can be had; null when
-   * every slot has an owner.
+   * A slot for `tokens`, with the longest computed prefix of at most `reusableMax` positions that
+   * can be had; null when every slot has an owner.
    */
   claim(owner: string, tokens: readonly number[], reusableMax: number): Claim | null {
     const free = this.#slots.filter((slot) => slot.owner === null);
@@ -105,8 +109,8 @@ export class Slots {
   }
 
   /**
-   * Makes room for `positions` more by forgetting free slots, oldest first; `kept` names slots that must stay.
-   * False when running sequences alone leave too little.
+   * Makes room for `positions` more by forgetting free slots, oldest first; `kept` names slots that
+   * must stay. False when running sequences alone leave too little.
    */
   makeRoom(positions: number, kept: ReadonlySet<number>): boolean {
     while (this.heldPositions() + positions > this.#budget) {
@@ -134,8 +138,8 @@ export class Slots {
   }
 
   /**
-   * Slots forgotten since the last call and not filled again, for the next plan; those in `later` wait for the one
-   * after it, since this plan still copies from them.
+   * Slots forgotten since the last call and not filled again, for the next plan; those in `later`
+   * wait for the one after it, since this plan still copies from them.
    */
   takeRetired(later: ReadonlySet<number>): number[] {
     const empty = [...new Set(this.#retired)].filter((slot) => this.#at(slot).tokens.length === 0);
@@ -150,7 +154,10 @@ export class Slots {
   }
 }
 
-/** The slot that holds the prefix itself when taking it over loses little, else the one least worth keeping. */
+/**
+ * The slot that holds the prefix itself when taking it over loses little, else the one least worth
+ * keeping.
+ */
 function targetFor(source: Slot, length: number, free: readonly Slot[], oldest: Slot): Slot {
   if (source.owner !== null) return oldest;
   const losesLittle = length * 2 >= source.tokens.length || free.length === 1;

@@ -78,10 +78,11 @@ const version = 1;
  *     magic, version, number
  *     retired:   count, slots
  *     copies:    count, (from, to, positions)
- *     sequences: count, (slot, firstPosition, tokenCount, source (0 literals, 1 last sample), literals,
- *                        want (0, 1 sample, 2 logits), logitRows, the sampler where want is 1)
- *     sampler:   temperature, topP, minP (f32), topK, repetition, presence, frequency (f32), seed (low, high), choice,
- *                promptLength, logprobs (0 none, n + 1), biases: count, (token, f32), mask: count, words
+ *     sequences: count, (slot, firstPosition, tokenCount, source (0 literals, 1 last sample),
+ *                literals, want (0, 1 sample, 2 logits), logitRows, the sampler where want is 1)
+ *     sampler:   temperature, topP, minP (f32), topK, repetition, presence, frequency (f32),
+ *                seed (low, high), choice, promptLength, logprobs (0 none, n + 1),
+ *                biases: count, (token, f32), mask: count, words
  */
 export function encodePlan(plan: StepPlan): Uint8Array {
   const words: number[] = [planMagic, version, plan.number, plan.retired.length, ...plan.retired];
@@ -128,8 +129,9 @@ function bits(value: number): number {
 }
 
 /**
- * Reads a step's result: magic, version, number, vocabulary, then per sequence: slot, flags (1 sampled, 2 finite),
- * token, logprob (f32), alternatives: count, (token, f32), logits: rows, rows * vocabulary f32.
+ * Reads a step's result: magic, version, number, vocabulary, then per sequence: slot, flags (1
+ * sampled, 2 finite), token, logprob (f32), alternatives: count, (token, f32), logits: rows, rows *
+ * vocabulary f32.
  */
 export function decodeResult(bytes: Uint8Array): StepResult {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -38,13 +38,17 @@ interface Deployment {
 type Started = Pick<Deployment, 'instance' | 'memoryBytes'>;
 
 /**
- * The models that are wanted, and the instance of each. A model that a request names is deployed on the way; such a
- * deployment makes room for another when memory is short and nobody uses it, one that was asked for stays.
+ * The models that are wanted, and the instance of each. A model that a request names is deployed on
+ * the way; such a deployment makes room for another when memory is short and nobody uses it, one
+ * that was asked for stays.
  */
 export class Deployments {
   readonly #parts: DeploymentParts;
   readonly #deployments = new Map<DeploymentId, Deployment>();
-  /** Models and deployments being started now, so that requests at the same moment share one instance. */
+  /**
+   * Models and deployments being started now, so that requests at the same moment share one
+   * instance.
+   */
   readonly #arriving = new Map<string, Promise<Deployment>>();
   /** Instances are placed one after the other: each sees what the one before it takes. */
   #placing: Promise<unknown> = Promise.resolve();
@@ -60,8 +64,9 @@ export class Deployments {
   }
 
   /**
-   * Deploys a model that is on disk. One that a request has brought here already, with the same settings, becomes the
-   * deployment. Throws `model_not_found`, `insufficient_memory`, `split_unsupported`.
+   * Deploys a model that is on disk. One that a request has brought here already, with the same
+   * settings, becomes the deployment. Throws `model_not_found`, `insufficient_memory`,
+   * `split_unsupported`.
    */
   async create(wanted: NewDeployment): Promise<DeploymentView> {
     refuseSplits(wanted);
@@ -82,8 +87,8 @@ export class Deployments {
   }
 
   /**
-   * The instance that answers for a deployment's id or a model's name; deploys a model when nobody has. One that has
-   * failed has told its reason and is started anew, as it was asked for.
+   * The instance that answers for a deployment's id or a model's name; deploys a model when nobody
+   * has. One that has failed has told its reason and is started anew, as it was asked for.
    */
   async instanceFor(reference: string): Promise<Instance> {
     const named = this.#deployments.get(deploymentId(reference));
@@ -207,8 +212,8 @@ export class Deployments {
   }
 
   /**
-   * Ends idle automatic deployments, unused longest first, until the model's weights and one context of at least 256
-   * positions fit the free memory. Returns the bytes the weights take.
+   * Ends idle automatic deployments, unused longest first, until the model's weights and one
+   * context of at least 256 positions fit the free memory. Returns the bytes the weights take.
    */
   async #makeRoom(manifest: ModelManifest, view: DeploymentView): Promise<number> {
     const { program, spec } = buildModel(manifest);
@@ -233,7 +238,10 @@ export class Deployments {
     }
   }
 
-  /** The one that may go first: nobody asked for it, nobody uses it, and it was used the longest ago. */
+  /**
+   * The one that may go first: nobody asked for it, nobody uses it, and it was used the longest
+   * ago.
+   */
   #idleDeployment(): Deployment | undefined {
     return [...this.#deployments.values()]
       .filter(({ view, instance }) => view.automatic && instance.idle)

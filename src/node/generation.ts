@@ -10,13 +10,16 @@ export type GenerationEvent = Extract<RequestMessage, { type: 'delta' | 'finishe
 /** An answer under way. */
 export interface Generation {
   readonly promptIds: readonly number[];
-  /** Ends after `done`; throws the coded error that ended it. Leaving the loop early cancels the request. */
+  /**
+   * Ends after `done`; throws the coded error that ended it. Leaving the loop early cancels the
+   * request.
+   */
   readonly events: AsyncIterable<GenerationEvent>;
 }
 
 /**
- * Runs one request on an instance. Resolves when the rank has taken it in, so that what can be refused is refused
- * before a byte of an answer is sent. The signal cancels it at any moment.
+ * Runs one request on an instance. Resolves when the rank has taken it in, so that what can be
+ * refused is refused before a byte of an answer is sent. The signal cancels it at any moment.
  */
 export function startGeneration(
   instance: Instance,

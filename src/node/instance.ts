@@ -23,8 +23,9 @@ export interface InstanceParts {
 }
 
 /**
- * A model that is being run: one rank for now. When its rank is lost every request of it gets the reason, and a fresh
- * rank is started; one that is lost again and again before it was ready is given up.
+ * A model that is being run: one rank for now. When its rank is lost every request of it gets the
+ * reason, and a fresh rank is started; one that is lost again and again before it was ready is
+ * given up.
  */
 export class Instance {
   readonly id: InstanceId;
@@ -85,7 +86,10 @@ export class Instance {
     return this.#requests.size === 0 && this.#awaiting === 0;
   }
 
-  /** Resolves when the instance is ready; rejects when it has failed or was stopped, or by the signal. */
+  /**
+   * Resolves when the instance is ready; rejects when it has failed or was stopped, or by the
+   * signal.
+   */
   async ready(signal: AbortSignal): Promise<Opened> {
     this.#awaiting += 1;
     try {
@@ -239,7 +243,9 @@ export class Instance {
   }
 }
 
-/** Faults that a fresh attempt meets again: the model itself is wrong, or this build cannot run it. */
+/**
+ * Faults that a fresh attempt meets again: the model itself is wrong, or this build cannot run it.
+ */
 const finalCodes = new Set([
   'model_unsupported',
   'model_config_invalid',

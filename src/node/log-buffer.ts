@@ -6,7 +6,10 @@ export interface LogLine {
   readonly text: string;
 }
 
-/** The last lines of the log, for `cidery logs` and error reports. Prompts and answers are never among them. */
+/**
+ * The last lines of the log, for `cidery logs` and error reports. Prompts and answers are never
+ * among them.
+ */
 export class LogBuffer {
   readonly #max: number;
   readonly #clock: Clock;

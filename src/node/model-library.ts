@@ -30,13 +30,15 @@ export interface Removal {
 export interface ModelLibrary {
   list(): Promise<ModelOnDisk[]>;
   /**
-   * The model that a name stands for: a catalogue name, `org/name`, or an id from `list`. Never a path: names come from
-   * requests. Throws `model_not_found` when it is not on disk, `model_incomplete` when only a part of it is.
+   * The model that a name stands for: a catalogue name, `org/name`, or an id from `list`. Never a
+   * path: names come from requests. Throws `model_not_found` when it is not on disk,
+   * `model_incomplete` when only a part of it is.
    */
   resolve(name: string): Promise<ModelOnDisk>;
   /**
-   * As `resolve`, and for whoever sits at this machine a folder or .gguf file too (relative to the working folder):
-   * its id is known to `resolve` from then on, in every process with the same home.
+   * As `resolve`, and for whoever sits at this machine a folder or .gguf file too (relative to the
+   * working folder): its id is known to `resolve` from then on, in every process with the same
+   * home.
    */
   admit(reference: string): Promise<ModelOnDisk>;
   manifest(model: ModelOnDisk): Promise<ModelManifest>;
@@ -46,6 +48,8 @@ export interface ModelLibrary {
     onProgress: (progress: PullProgress) => void,
     signal: AbortSignal,
   ): Promise<ModelOnDisk>;
-  /** Deletes what cidery or a hub client put there; a folder or file of the user's own is refused. */
+  /**
+   * Deletes what cidery or a hub client put there; a folder or file of the user's own is refused.
+   */
   remove(id: string): Promise<Removal>;
 }

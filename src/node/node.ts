@@ -42,8 +42,8 @@ export interface GenerateRequest {
 }
 
 /**
- * A node: its models, what is deployed, and the way of a request from a model's name to a rank. It has no listeners;
- * `api/` serves it, and `run` and `debug` use it as it is.
+ * A node: its models, what is deployed, and the way of a request from a model's name to a rank. It
+ * has no listeners; `api/` serves it, and `run` and `debug` use it as it is.
  */
 export class CideryNode {
   readonly library: ModelLibrary;
@@ -91,9 +91,9 @@ export class CideryNode {
   }
 
   /**
-   * Answers a prompt. Resolves when the rank has taken it in. Rejects with `model_not_found`, `insufficient_memory`,
-   * `model_loading` (longer than limits.modelLoadWaitMs), `too_many_requests`, `prompt_too_long`, a fault of the model,
-   * or the signal's reason.
+   * Answers a prompt. Resolves when the rank has taken it in. Rejects with `model_not_found`,
+   * `insufficient_memory`, `model_loading` (longer than limits.modelLoadWaitMs),
+   * `too_many_requests`, `prompt_too_long`, a fault of the model, or the signal's reason.
    */
   async generate(request: GenerateRequest, signal: AbortSignal): Promise<Generation> {
     const instance = await this.ready(request.model, signal);
@@ -133,7 +133,10 @@ export class CideryNode {
     return replyOf(instance, { type: 'logits', id: this.newId(), ...request }, signal);
   }
 
-  /** Tokenizing, detokenizing, rendering: in a rank of its own, since no tokenizer or template runs in this process. */
+  /**
+   * Tokenizing, detokenizing, rendering: in a rank of its own, since no tokenizer or template runs
+   * in this process.
+   */
   async text(operation: TextOperation): Promise<Record<string, unknown>> {
     const rank = this.#textRank ?? this.#startTextRank();
     await rank.ready();

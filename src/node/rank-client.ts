@@ -31,8 +31,9 @@ export interface RankEvents {
 }
 
 /**
- * One rank as the daemon talks to it: messages parsed, silence and stuck steps noticed, its end turned into one coded
- * error for everybody who waits for it. A client that is lost is never used again.
+ * One rank as the daemon talks to it: messages parsed, silence and stuck steps noticed, its end
+ * turned into one coded error for everybody who waits for it. A client that is lost is never used
+ * again.
  */
 export class RankClient {
   readonly pid: number;
@@ -100,8 +101,8 @@ export class RankClient {
   }
 
   /**
-   * Sends a request's first message; the listener hears of it until `done`, `reply` or `error`. Throws
-   * `prompt_too_large` for one that is nested too deeply to be written as JSON.
+   * Sends a request's first message; the listener hears of it until `done`, `reply` or `error`.
+   * Throws `prompt_too_large` for one that is nested too deeply to be written as JSON.
    */
   request(message: Extract<ToRank, { id: string }>, listener: RequestListener): void {
     if (this.#lostError !== null) return listener.onLost(this.#lostError);

@@ -127,7 +127,7 @@ describe('http server', () => {
     await once(socket, 'close');
   });
 
-  test('a connection that says nothing and one that has nothing more to ask are closed', async () => {
+  test('a connection that says nothing, or nothing more, is closed', async () => {
     const server = await serve(() => new Response('hello'));
     const silent = await dial(server);
     const idle = await dial(server);

@@ -2,7 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { hostname, totalmem, availableParallelism } from 'node:os';
 import { arch, availableMemory, platform } from 'node:process';
 
-/** Facts of this machine; memory is what the operating system (and a container's limit) lets a process have. */
+/**
+ * Facts of this machine; memory is what the operating system (and a container's limit) lets a
+ * process have.
+ */
 export interface MachineFacts {
   readonly name: string;
   readonly platform: string;

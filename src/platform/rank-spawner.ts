@@ -12,8 +12,8 @@ export interface RankCommand {
 }
 
 /**
- * Starts ranks as processes of this Node binary. Descriptor 3 is the control socket; descriptor 4 is the lifeline,
- * whose other end stays open here and closes with this process, however it ends.
+ * Starts ranks as processes of this Node binary. Descriptor 3 is the control socket; descriptor 4
+ * is the lifeline, whose other end stays open here and closes with this process, however it ends.
  */
 export function realRankSpawner(command: RankCommand): RankSpawner {
   return { spawn: () => startRank(command) };

@@ -202,7 +202,7 @@ describe('chat completions', () => {
     });
   });
 
-  test('a tool call sent back whose arguments are an object of odd keys changes nothing', async () => {
+  test('a tool call sent back with odd keys in its arguments changes nothing', async () => {
     const odd = '{"__proto__":{"polluted":true}}';
     await client.chat.completions.create({
       model: echoModel,

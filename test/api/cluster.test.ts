@@ -150,7 +150,7 @@ describe('descriptions', () => {
     await client.removeDeployment(made.id, never);
   });
 
-  test('metrics are Prometheus text: every sample of a declared name, counts that add up', async () => {
+  test('metrics are Prometheus text: declared names, counts that add up', async () => {
     const made = await client.deploy({ model: echoModel }, never);
     const response = await fetch(`${served.url}/metrics`);
     expect(response.headers.get('content-type')).toContain('version=0.0.4');

@@ -103,7 +103,7 @@ describe('ranks that fail', () => {
     expect(await readToError(stream)).toMatchObject({ code: 'rank_protocol' });
   });
 
-  test('a model that cannot be loaded says why, and is tried again when it is asked for', async () => {
+  test('a model that cannot be loaded says why, and is tried again when asked for', async () => {
     const openFault = { code: 'model_file_broken', message: 'model is cut', hint: null };
     const client = await start({ openFault });
     const failure = await client.chat.completions

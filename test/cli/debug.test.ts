@@ -57,7 +57,7 @@ describe('cidery debug', () => {
       error('request_invalid'),
       { id: { a: [1] }, ...error('request_unknown') },
       { id: 'x', ...error('template_refused') },
-      { id: null, ...error('template_syntax') },
+      { id: null, ...error('template_invalid') },
       { id: 3, ...error('request_invalid') },
       { id: 4, ...error('model_not_found') },
       { id: 5, ...error('request_invalid') },

@@ -132,8 +132,8 @@ describe('cidery start', () => {
     const { url } = await start([], environment);
     expect((await fetch(`${url}/v1/models`)).status).toBe(401);
     expect((await fetch(`${url}/health`)).status).toBe(200);
-    const with_ = await sandbox.run(['status', '--json'], { environment });
-    expect(onlyValue(with_.stdout)).toMatchObject({ running: true, url });
+    const keyed = await sandbox.run(['status', '--json'], { environment });
+    expect(onlyValue(keyed.stdout)).toMatchObject({ running: true, url });
     const without = await sandbox.run(['status', '--json']);
     expect([without.status, onlyValue(without.stdout)]).toMatchObject([
       1,

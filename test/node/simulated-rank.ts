@@ -14,8 +14,8 @@ interface Answer {
 }
 
 /**
- * Plays a rank over virtual time: opens after a while, answers several requests at once a token at a
- * time, and, with `faulty`, goes wrong in some way at some moment.
+ * Plays a rank over virtual time: opens after a while, answers several requests at once a token at
+ * a time, and, with `faulty`, goes wrong in some way at some moment.
  */
 export class SimulatedRank {
   /** Requests that the daemon has sent and that have neither ended nor been cancelled. */

@@ -109,7 +109,8 @@ class World {
       isDone = type === 'done';
       for (const id of ids) if (id !== next++) return `token ${id} in place of ${next - 1}`;
       if (next > leaveAfter) return 'left';
-      if (pauseMs > 0) await this.clock.sleep(pauseMs);
+      // At first only: a long answer has overtaken such a reader by then.
+      if (pauseMs > 0 && next < 20) await this.clock.sleep(pauseMs);
     }
     return isDone && next === tokens ? 'whole' : `ended after ${next} of ${tokens}`;
   }
@@ -128,10 +129,12 @@ async function simulate(seed: number, faulty: boolean): Promise<World> {
   const world = new World(seed, faulty);
   const { clock, node, spawner, ranks } = world;
   const clients = Promise.all(Array.from({ length: clientCount }, () => world.client()));
-  // Longer than any client, and than a stuck step goes unnoticed.
-  for (let minute = 0; minute < 20; minute++) await clock.advance(60_000);
-  await clients;
+  // A stuck step is noticed after five minutes.
+  for (let minute = 0; minute < 20 && world.ends.length < clientCount; minute++) {
+    await clock.advance(60_000);
+  }
   expect(world.ends.length).toBe(clientCount);
+  await clients;
   const known = new Set(faulty ? [...harmless, ...harmful] : harmless);
   expect(world.ends.filter((end) => !known.has(end))).toEqual([]);
   expect(node.deployments.list().map(({ instance }) => instance.requests)).toEqual(
@@ -148,8 +151,8 @@ async function simulate(seed: number, faulty: boolean): Promise<World> {
   return world;
 }
 
-const fixedSeeds = Array.from({ length: 12 }, (_, index) => index + 1);
-const freshSeeds = Array.from({ length: 3 }, () => randomInt(2 ** 31));
+const fixedSeeds = Array.from({ length: 8 }, (_, index) => index + 1);
+const freshSeeds = Array.from({ length: 2 }, () => randomInt(2 ** 31));
 
 test.each([...fixedSeeds, ...freshSeeds])('every request ends once, seed %i', async (seed) => {
   await simulate(seed, true);

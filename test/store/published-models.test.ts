@@ -31,6 +31,7 @@ describe('models that mlx-lm wrote', () => {
 
 describe('the starter', () => {
   const path = fetched('SmolLM2-135M-Instruct.Q4_1.gguf');
+  // Skipped: the file is large and is fetched by whoever wants this test (the name says so).
   it.skipIf(path === null)(
     path === null ? 'skipped: the file is not in CIDERY_HOME/models/starter' : 'reads whole',
     async () => {
@@ -68,6 +69,7 @@ describe('the starter', () => {
 
 describe('gemma 3', () => {
   const path = fetched('gemma-3-270m-q4_k_m.gguf');
+  // Skipped: the file is large and is fetched by whoever wants this test (the name says so).
   it.skipIf(path === null)(
     path === null ? 'skipped: the file is not in CIDERY_HOME/models/starter' : 'reads whole',
     async () => {

@@ -46,7 +46,9 @@ export class FakeClock implements Clock {
     return this.#timers.size;
   }
 
-  /** Lets `ms` pass: timers run in their order, and what they set in motion settles between them. */
+  /**
+   * Lets `ms` pass: timers run in their order, and what they set in motion settles between them.
+   */
   async advance(ms: number): Promise<void> {
     const endMs = this.#nowMs + ms;
     await settled();

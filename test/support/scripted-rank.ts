@@ -27,8 +27,9 @@ export const plainScript: RankScript = {
 type GenerateMessage = Extract<ToRank, { type: 'generate' }>;
 
 /**
- * A rank without a model, in this process: it says again, word by word, what the last message or the
- * text of the prompt said. Every word is a token (its length is its id); so is every id of a prompt.
+ * A rank without a model, in this process: it says again, word by word, what the last message or
+ * the text of the prompt said. Every word is a token (its length is its id); so is every id of a
+ * prompt.
  */
 export class ScriptedRank implements RankProcess {
   readonly pid: number;

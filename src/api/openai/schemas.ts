@@ -2,9 +2,10 @@ import { z } from 'zod';
 import { limits } from '../../base/limits.ts';
 
 /**
- * Request bodies of OpenAI's API as far as a local model can answer them, and the sampling fields that other servers
- * have added (top_k, min_p, repetition_penalty, ignore_eos, chat_template_kwargs). Unknown fields are ignored, as
- * OpenAI's clients expect of a compatible server; null stands for absent.
+ * Request bodies of OpenAI's API as far as a local model can answer them, and the sampling fields
+ * that other servers have added (top_k, min_p, repetition_penalty, ignore_eos,
+ * chat_template_kwargs). Unknown fields are ignored, as OpenAI's clients expect of a compatible
+ * server; null stands for absent.
  */
 
 const textPart = z.looseObject({ type: z.literal('text'), text: z.string() });

@@ -104,7 +104,9 @@ async function runAsText(
   }
 }
 
-/** The node of this machine if one runs and can do what the flags say, else an engine of our own. */
+/**
+ * The node of this machine if one runs and can do what the flags say, else an engine of our own.
+ */
 async function chooseAnswerer(
   context: CommandContext,
   node: CideryNode,
