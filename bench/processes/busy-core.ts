@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { startChild } from './child.ts';
 
 /**
  * A neighbour: a process that takes all of a core that it can get until it is stopped, or until
@@ -7,6 +7,6 @@ import { spawn } from 'node:child_process';
  */
 export function startBusyCore(limitMs: number): () => void {
   const script = `const end = Date.now() + ${limitMs}; while (Date.now() < end) {}`;
-  const child = spawn(process.execPath, ['-e', script], { stdio: 'ignore' });
+  const child = startChild({ program: process.execPath, args: ['-e', script] });
   return () => child.kill('SIGKILL');
 }

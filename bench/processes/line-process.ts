@@ -1,14 +1,9 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import type { ChildProcessWithoutNullStreams } from 'node:child_process';
 import { z } from 'zod';
 import { CideryError, errorMessage } from '../../src/base/error.ts';
 import { JsonLines, jsonLine } from '../../src/base/lines.ts';
 import { benchLimits } from '../limits.ts';
-
-export interface Command {
-  readonly program: string;
-  readonly args: readonly string[];
-  readonly environment?: Readonly<Record<string, string>>;
-}
+import { type Command, startChild } from './child.ts';
 
 const headSchema = z.looseObject({
   id: z.int().optional(),
@@ -35,14 +30,12 @@ export class LineProcess {
   #failure: CideryError | null = null;
   #count = 0;
 
-  constructor(title: string, { program, args, environment }: Command) {
+  constructor(title: string, command: Command) {
     this.#title = title;
-    this.#process = spawn(program, args, { env: { ...process.env, ...environment } });
+    this.#process = startChild(command);
     this.#process.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#lastWords = (this.#lastWords + text).slice(-benchLimits.lastWordsMaxCharacters);
     });
-    // A process that has gone is told by its end, not by the pipe that breaks.
-    this.#process.stdin.on('error', () => undefined);
     this.#process.stdout.on('data', (bytes: Buffer) => this.#receive(bytes));
     this.#ended = new Promise((resolve) => {
       this.#process.once('error', (error) => this.#end(error.message, resolve));

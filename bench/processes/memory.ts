@@ -44,16 +44,16 @@ export function parentOf(stat: string): number {
 
 /** The most that the processes hold while something runs, in bytes; null where it is not known. */
 export async function peakMemory(pid: number, work: Promise<unknown>): Promise<number | null> {
-  let running = true;
-  const ended = work.finally(() => (running = false));
+  const ended = new AbortController();
+  const finished = work.finally(() => ended.abort());
   let peak: number | null = null;
   const watch = async () => {
-    while (running) {
+    while (!ended.signal.aborted) {
       const bytes = await treeMemory(pid);
       if (bytes !== null) peak = Math.max(peak ?? 0, bytes);
       await new Promise((resolve) => setTimeout(resolve, benchLimits.memoryIntervalMs));
     }
   };
-  await Promise.all([ended, watch()]);
+  await Promise.all([finished, watch()]);
   return peak;
 }

@@ -13,8 +13,14 @@
 #include <arm_neon.h>
 #endif
 
+#if defined(CIDERY_SMALL)
+// Without vector registers a lane is an instruction: what pays elsewhere would only grow the code.
+#define ALWAYS_INLINE inline
+#define ALWAYS_INLINE_LAMBDA
+#else
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define ALWAYS_INLINE_LAMBDA __attribute__((always_inline))
+#endif
 #define NAME_OF(set) #set
 #define SET_NAME(set) NAME_OF(set)
 #define PRIMITIVES(set) NAME_OF(cpu/vec/set.h)

@@ -86,7 +86,8 @@ void Weights::load(const Parameter& parameter, const load::ParameterSource& sour
 }
 
 void Weights::finish(const std::vector<Parameter>& parameters) {
-  const auto missing = std::ranges::find(loaded_, std::nullopt);
+  const auto missing =
+      std::ranges::find_if(loaded_, [](const auto& loaded) { return !loaded.has_value(); });
   if (missing != loaded_.end()) {
     const Parameter& parameter = parameters[static_cast<size_t>(missing - loaded_.begin())];
     throw Error("parameter_missing", parameter.path + " was not loaded");

@@ -15,6 +15,7 @@ struct ExecutorOptions {
   bool precise = true;   // f32 activations and caches; else the device's fast type
   uint32_t slots = 1;    // sequences that may hold positions at once
   uint32_t positions = 0;  // most positions of a slot
+  uint64_t cache_positions = 0;  // cpu: of all slots together; 0 means slots * positions
   uint32_t threads = 0;  // cpu: 0 means one a core
 };
 

@@ -2,7 +2,7 @@
 
 namespace cidery::program {
 
-std::vector<std::span<const uint32_t>> SlotHistory::apply(const StepPlan& plan) {
+const std::vector<std::span<const uint32_t>>& SlotHistory::apply(const StepPlan& plan) {
   for (const uint32_t slot : plan.retired) slots_[slot] = Slot{};
   for (const SlotCopy& copy : plan.copies) {
     const auto& from = slots_[copy.from].tokens;
@@ -13,8 +13,7 @@ std::vector<std::span<const uint32_t>> SlotHistory::apply(const StepPlan& plan) 
     }
     slots_[copy.to].last_sample.reset();
   }
-  std::vector<std::span<const uint32_t>> news;
-  news.reserve(plan.sequences.size());
+  news_.clear();
   for (const PlannedSequence& sequence : plan.sequences) {
     Slot& slot = slots_[sequence.slot];
     slot.tokens.resize(sequence.first_position);
@@ -24,9 +23,9 @@ std::vector<std::span<const uint32_t>> SlotHistory::apply(const StepPlan& plan) 
       slot.tokens.insert(slot.tokens.end(), sequence.tokens.begin(), sequence.tokens.end());
     }
     slot.last_sample.reset();
-    news.push_back(std::span(slot.tokens).subspan(sequence.first_position));
+    news_.push_back(std::span(slot.tokens).subspan(sequence.first_position));
   }
-  return news;
+  return news_;
 }
 
 }  // namespace cidery::program

@@ -17,10 +17,10 @@ class SlotHistory {
   explicit SlotHistory(uint32_t slots) : slots_(slots) {}
 
   /// Retires, copies, forgets and extends as a checked plan says. Returns the new token ids of each
-  /// of the plan's sequences, in order, `count` long; the spans hold until the next call of
-  /// `apply`. A `last_sample` of a slot whose logits were not finite is token 0: that sequence has
-  /// already failed and what it brings is thrown away by the scheduler.
-  std::vector<std::span<const uint32_t>> apply(const StepPlan& plan);
+  /// of the plan's sequences, in order, `count` long; they hold until the next call of `apply`. A
+  /// `last_sample` of a slot whose logits were not finite is token 0: that sequence has already
+  /// failed and what it brings is thrown away by the scheduler.
+  const std::vector<std::span<const uint32_t>>& apply(const StepPlan& plan);
 
   /// Keeps the token that the running step drew for `slot`, for the next plan's `last_sample`.
   void record(uint32_t slot, uint32_t token) noexcept { slots_[slot].last_sample = token; }
@@ -41,6 +41,7 @@ class SlotHistory {
     std::optional<uint32_t> last_sample;
   };
   std::vector<Slot> slots_;
+  std::vector<std::span<const uint32_t>> news_;  // of the last plan
 };
 
 }  // namespace cidery::program

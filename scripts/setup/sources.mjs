@@ -9,7 +9,7 @@ import { filesBelow } from './hash.mjs';
  */
 
 /** Folders of native/ that are no part of an addon. */
-const otherFolders = new Set(['test', 'bench']);
+const otherFolders = new Set(['test', 'bench', 'cpu']);
 /** @type {Record<string, Source['kind']>} */
 const kinds = { mlx: 'mlx', cpu: 'cpu', addon: 'face' };
 

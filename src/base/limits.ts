@@ -13,8 +13,11 @@ export const limits = {
   templateStartMs: 10_000,
   /** Chats that wait for the thread; at a few milliseconds each they are through in a second. */
   templateJobsMax: 256,
-  /** Longest text that a template may produce: four times the longest prompt anyone can run. */
-  templateOutputMaxCharacters: 16 * 1024 * 1024,
+  /**
+   * Longest text that a template may make: a million tokens. What one operation of JavaScript takes
+   * for a text of this length fits the thread's memory; at four times it the whole process died.
+   */
+  templateOutputMaxCharacters: 4 * 1024 * 1024,
 
   // store: models from a hub and from packages
   /** Listings of the largest repositories (thousands of files with hashes) stay under a few MiB. */

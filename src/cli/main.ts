@@ -1,4 +1,6 @@
+import { setMaxListeners } from 'node:events';
 import { CideryError, errorMessage } from '../base/error.ts';
+import { errnoOf } from '../platform/disk-error.ts';
 import { AlreadyReported, reportError } from './report-error.ts';
 import { buildProgram } from './program.ts';
 
@@ -10,6 +12,8 @@ const sameSignalMs = 1_000;
 /** Aborts the signal at SIGINT and SIGTERM; a later second one leaves at once. */
 function interruption(): AbortSignal {
   const controller = new AbortController();
+  // Everything under way listens, such as each row of a batch: many are no leak.
+  setMaxListeners(0, controller.signal);
   let firstAt: number | null = null;
   const onSignal = (): void => {
     if (firstAt === null) {
@@ -24,8 +28,12 @@ function interruption(): AbortSignal {
 
 /** Runs the command line; resolves with the exit status. */
 async function main(): Promise<number> {
-  // A reader that has seen enough (`| head`) is no error of ours.
-  process.stdout.on('error', () => process.exit(0));
+  process.stdout.on('error', (error) => {
+    // A reader that has seen enough (`| head`) is no error of ours; a full disk is.
+    if (errnoOf(error) === 'EPIPE') process.exit(0);
+    process.stderr.write(`cidery: standard output cannot be written: ${error.message}\n`);
+    process.exit(1);
+  });
   const signal = interruption();
   const program = buildProgram(signal);
   try {

@@ -48,6 +48,16 @@ export async function remoteAnswerer(
   };
 }
 
+/** True for a seed that JSON's numbers carry exactly. */
+export function isPortableSeed(seed: string): boolean {
+  return Number.isSafeInteger(Number(signedSeed(seed)));
+}
+
+/** The API takes the bit pattern as a negative number, too. */
+function signedSeed(seed: string): bigint {
+  return BigInt.asIntN(64, BigInt(seed));
+}
+
 function fieldsOf(model: string, question: Question, options: AnswerOptions): CompletionFields {
   const { maxTokens, temperature, topP, seed } = options;
   const prompt =
@@ -60,7 +70,7 @@ function fieldsOf(model: string, question: Question, options: AnswerOptions): Co
     temperature,
     top_p: topP,
     ...(most === null ? {} : { max_tokens: most }),
-    ...(seed === null ? {} : { seed: Number(BigInt.asIntN(53, BigInt(seed))) }),
+    ...(seed === null ? {} : { seed: Number(signedSeed(seed)) }),
   };
 }
 

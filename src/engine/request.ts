@@ -48,6 +48,13 @@ interface Choice {
   finished: boolean;
 }
 
+/** Largest number that the addon takes in a sampler. */
+const widest = 1e6;
+
+function within(least: number, value: number, most: number): number {
+  return Math.min(Math.max(value, least), most);
+}
+
 /** One generation in the rank: from the prompt's text to the last choice's end. */
 export class GenerationRequest {
   readonly #id: string;
@@ -146,19 +153,25 @@ export class GenerationRequest {
 
   #sampler(choice: number, promptLength: number): Sampler {
     const { sampling, logprobs } = this.#options;
+    const { vocabulary } = this.#parts;
+    // One sampler that the addon refuses would end the step of all: what is asked for beyond its
+    // range (native/program/step_plan.cpp) means the same as the range's end.
     return {
-      temperature: sampling.temperature,
+      temperature: sampling.temperature < 1 / widest ? 0 : Math.min(sampling.temperature, widest),
       topP: sampling.topP,
       minP: sampling.minP,
-      topK: sampling.topK,
-      repetition: sampling.repetitionPenalty,
-      presence: sampling.presencePenalty,
-      frequency: sampling.frequencyPenalty,
+      topK: Math.min(sampling.topK, vocabulary),
+      repetition: within(1 / widest, sampling.repetitionPenalty, widest),
+      presence: within(-widest, sampling.presencePenalty, widest),
+      frequency: within(-widest, sampling.frequencyPenalty, widest),
       seed: BigInt(sampling.seed),
       choice,
       promptLength,
-      logprobs,
-      biases: sampling.logitBias,
+      logprobs: logprobs === null ? null : Math.min(logprobs, vocabulary),
+      biases: sampling.logitBias.map(({ token, value }) => ({
+        token,
+        value: within(-widest, value, widest),
+      })),
       mask: null,
     };
   }

@@ -64,6 +64,14 @@ test.each([
     // A slow machine's time is up first.
     'template_(too_large|timeout)',
   ],
+  // JavaScript's own search would go on for an hour, and could not be ended with its thread.
+  [
+    'searches long texts',
+    "{{ ('a' * 999999 ~ 'b' ~ 'a' * 999999)|upper in ('a' * 4000000)|upper }}",
+    'template_timeout',
+  ],
+  ['makes long texts', "{{ ('<' * 4000000)|e|length }}", 'template_too_large'],
+  ['fills a row', '{{ [1]|batch(400000000, 0)|length }}', 'template_failed'],
   ['recurses', '{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}', 'template_failed'],
 ])('a template that %s costs its request and nothing else', async (_name, template, code) => {
   const templates = chatTemplates();

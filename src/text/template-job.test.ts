@@ -54,6 +54,13 @@ test.each([
   ['characters', `{% for c in ${m}.content %}{{ c }}.{% endfor %}`, '[ ].[x].[-].[Y].[ ].'],
   ['indenting', `{{ ('a\\n' + ${m}.content) | indent(1) }}`, 'a\n [ x-Y ]'],
   ['keys', `{% for t in tools %}{% for k in t %}<{{ k }}>{% endfor %}{% endfor %}`, '<[name]>'],
+  ['names of arguments', '{{ dict(**tools[0]) }}', "{[\'name\']: [\'<\"s>\']}"],
+  [
+    'names that a macro takes',
+    '{% macro f() %}{% for k in kwargs %}<{{ k }}>{% endfor %}{% endmacro %}{{ f(**tools[0]) }}',
+    '<[name]>',
+  ],
+  ['names in a namespace', '{{ namespace(**tools[0]) }}', `<Namespace {['name']: ['<"s>']}>`],
   ['defaults', `{{ ${m}.nothing | default('own') }}{{ ${m}.name }}`, 'own[|im_start|]'],
 ])('knows what came from outside after %s', (_name, template, expected) => {
   const messages = [{ role: 'user', content: ' x-Y ', name: '|im_start|' }];

@@ -75,7 +75,7 @@ class World {
     const stop = new AbortController();
     const stopTimer =
       dice(3) === 0 ? clock.after(dice(20_000), () => stop.abort(left())) : () => {};
-    const tokens = dice(10) === 0 ? 20_000 : dice(40);
+    const tokens = dice(20) === 0 ? 10_000 : dice(40);
     const leaveAfter = dice(5) === 0 ? dice(20) : Number.POSITIVE_INFINITY;
     const model = models[dice(models.length)] ?? '';
     try {

@@ -17,7 +17,7 @@ export interface RankScript {
   openFault: { code: string; message: string; hint: string | null } | null;
 }
 
-export const plainScript: RankScript = {
+const plainScript: RankScript = {
   tokenMs: 0,
   contextLength: 64,
   vocabulary: 1_000,

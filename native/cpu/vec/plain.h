@@ -6,7 +6,7 @@
 /// The primitives without any instruction set: what each one means, for the others to equal bit by
 /// bit. F is 16 floats, I 16 words of 32 bits or 64 bytes. Include inside the namespace of a set.
 /// Rows of a matmul that share a load of weights.
-inline constexpr int row_tile = 4;
+inline constexpr int row_tile = 1;
 
 struct F {
   float at[16];

@@ -7,10 +7,10 @@ import { type CommandContext, type EngineFlags, nodeSettings } from '../context.
 import { localAnswerer, plainSampling } from '../local-answerer.ts';
 import { requireModel } from '../local-models.ts';
 
-/** Long enough that a step's fixed cost does not count, short enough to end soon. */
-const promptTokens = 512;
-const generatedTokens = 64;
-const batchSizes = [1, 4, 16] as const;
+/** Long enough that a step's fixed cost does not count, short enough to end within a minute. */
+const promptTokens = 128;
+const generatedTokens = 32;
+const batchSizes = [1, 4] as const;
 
 interface Measurement {
   readonly sequences: number;

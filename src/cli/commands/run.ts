@@ -15,7 +15,7 @@ import { type CommandContext, type EngineFlags, nodeSettings } from '../context.
 import { findNode } from '../find-node.ts';
 import { localAnswerer } from '../local-answerer.ts';
 import { requireModel } from '../local-models.ts';
-import { remoteAnswerer } from '../remote-answerer.ts';
+import { isPortableSeed, remoteAnswerer } from '../remote-answerer.ts';
 import { refuseSplit, type SplitFlags } from '../refuse-split.ts';
 
 export interface RunFlags extends EngineFlags, SplitFlags {
@@ -113,7 +113,10 @@ async function chooseAnswerer(
   model: ModelId,
   flags: RunFlags,
 ): Promise<Answerer> {
-  const own = flags.threads !== undefined || flags.executor !== undefined;
+  const own =
+    flags.threads !== undefined ||
+    flags.executor !== undefined ||
+    !isPortableSeed(flags.seed ?? '0');
   const client = own ? null : await findNode(context);
   if (client === null) return localAnswerer(context, node, model);
   return remoteAnswerer(context, client, model, flags.precise === true ? 'precise' : null);

@@ -7,7 +7,7 @@ import { Scope } from './scope.ts';
 import { stringify } from './stringify.ts';
 import type { FilterCall, ForStatement, Signature, Statement, Target } from './syntax.ts';
 import { type Arguments, Dict, failure, isTrue, iterate, Loop, Namespace } from './values.ts';
-import { text, typeName, type Callable, type Value } from './values.ts';
+import { nameText, text, typeName, type Callable, type Value } from './values.ts';
 
 /** How a block ended: at its end, or by a loop control. */
 type Ending = 'end' | 'break' | 'continue';
@@ -231,6 +231,6 @@ export function createDict(args: Arguments): Dict {
       dict.set(key, value);
     }
   }
-  for (const [name, value] of args.named) dict.set(text(name), value);
+  for (const [name, value] of args.named) dict.set(nameText(name), value);
   return dict;
 }

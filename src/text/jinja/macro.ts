@@ -1,7 +1,7 @@
 import { Scope } from './scope.ts';
 import type { MarkedText } from './marked-text.ts';
 import type { Expression, Signature, Statement } from './syntax.ts';
-import { type Arguments, Callable, Dict, failure, text, Tuple, Undefined } from './values.ts';
+import { type Arguments, Callable, Dict, failure, nameText, Tuple, Undefined } from './values.ts';
 import type { Value } from './values.ts';
 
 interface Runner {
@@ -56,7 +56,7 @@ function bind(
     named.delete('caller');
   }
   if (names.has('kwargs')) {
-    scope.set('kwargs', Dict.of(Array.from(named, ([key, value]) => [text(key), value])));
+    scope.set('kwargs', Dict.of(Array.from(named, ([key, value]) => [nameText(key), value])));
   } else {
     const [unknown] = named.keys();
     if (unknown !== undefined) {

@@ -1,5 +1,6 @@
 import { CideryError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
+import { indexOf } from './text-search.ts';
 
 const surrogate = /[\ud800-\udfff]/;
 const noMarks: readonly number[] = [];
@@ -130,7 +131,7 @@ export class MarkedText {
     const pieces: MarkedText[] = [];
     let from = 0;
     while (pieces.length < limit) {
-      const at = this.text.indexOf(separator, from);
+      const at = indexOf(this.text, separator, from);
       if (at < 0) break;
       pieces.push(this.slice(from, at));
       from = at + separator.length;

@@ -1,11 +1,12 @@
 import { MarkedText } from './marked-text.ts';
 import type { BinaryOperator, CompareOperator } from './syntax.ts';
 import { formatPercent } from './percent-format.ts';
+import { indexOf } from './text-search.ts';
 import { asInteger, asNumber, defined, Dict, equals, failure, Float, iterate } from './values.ts';
 import { List, order, text, Tuple, typeName, type Value } from './values.ts';
 
-/** Longest list that a repetition or concatenation may make: far beyond any honest template. */
-const listMaxItems = 1_000_000;
+/** Longest list that an operation may make: far beyond any honest template. */
+export const listMaxItems = 1_000_000;
 
 /** Python's binary operators. */
 export function binary(operator: BinaryOperator, leftValue: Value, rightValue: Value): Value {
@@ -121,7 +122,7 @@ export function compare(operator: CompareOperator, left: Value, right: Value): b
 /** Python's `needle in haystack`. */
 function contains(haystack: Value, needle: Value): boolean {
   if (haystack instanceof MarkedText) {
-    if (needle instanceof MarkedText) return haystack.text.includes(needle.text);
+    if (needle instanceof MarkedText) return indexOf(haystack.text, needle.text) >= 0;
     const type = typeName(defined(needle));
     throw failure(`'in <string>' requires string as left operand, not ${type}`);
   }

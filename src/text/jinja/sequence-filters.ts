@@ -2,7 +2,7 @@ import { Bound } from './arguments.ts';
 import { getItem } from './attributes.ts';
 import type { Filter, FilterContext } from './filters.ts';
 import { MarkedText } from './marked-text.ts';
-import { binary } from './operators.ts';
+import { binary, listMaxItems } from './operators.ts';
 import { stringify } from './stringify.ts';
 import { type Arguments, asInteger, defined, Dict, equals, failure, isTrue } from './values.ts';
 import { iterate, List, noArguments, order, text, Tuple, Undefined, type Value } from './values.ts';
@@ -133,7 +133,9 @@ function batch(input: Value, args: Arguments): Value {
   const bound = new Bound('batch', args, ['linecount', 'fill_with']);
   const size = bound.integer('linecount');
   const fill = bound.optional('fill_with') ?? null;
-  if (size < 1) throw failure('batch needs a positive number');
+  if (size < 1 || size > listMaxItems) {
+    throw failure(`batch needs a number from 1 to ${listMaxItems}`);
+  }
   const items = iterate(input);
   const rows: Value[][] = [];
   for (let at = 0; at < items.length; at += size) rows.push(items.slice(at, at + size));

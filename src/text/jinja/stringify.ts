@@ -1,5 +1,5 @@
 import { MarkedText } from './marked-text.ts';
-import { Dict, Float, List, Loop, Namespace, text, Tuple, Undefined } from './values.ts';
+import { Dict, Float, List, Loop, Namespace, nameText, text, Tuple, Undefined } from './values.ts';
 import type { Callable, Value } from './values.ts';
 
 /** Python's `str(value)`. */
@@ -27,7 +27,7 @@ export function represent(value: Value): MarkedText {
   if (value instanceof Dict) return mapping(value.entries());
   if (value instanceof Namespace) {
     const entries = Array.from(value.attributes, ([key, item]): [Value, Value] => [
-      text(key),
+      nameText(key),
       item,
     ]);
     return MarkedText.join([text('<Namespace '), mapping(entries), text('>')]);

@@ -97,3 +97,12 @@ describe("the same text as Python's Jinja", () => {
     expect(outcome(templateOf(golden.template), variables, now)).toEqual(expected(golden));
   });
 });
+
+test('tuples are keys by what they hold, however deep', () => {
+  const nest = (text: string): string =>
+    `{% set n = namespace(t=${text}) %}{% for i in range(99) %}{% set n.t = (n.t,) %}{% endfor %}`;
+  const found = `${nest("('a', 1)")}{% set d = {n.t: 'found'} %}${nest("('a', 1)")}{{ d[n.t] }}`;
+  expect(outcome(found, {}, now)).toEqual({ text: 'found' });
+  const pairs = "{{ {('a', 'b'): 1, ('a1:b',): 2, (('a',), 'b'): 3, ('a', ('b',)): 4}|length }}";
+  expect(outcome(pairs, {}, now)).toEqual({ text: '4' });
+});

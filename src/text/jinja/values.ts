@@ -152,6 +152,14 @@ export function text(value: string): MarkedText {
   return MarkedText.inside(value);
 }
 
+/**
+ * An argument's name as text: from outside, for `**message` makes names of a message's keys and the
+ * template's own names are not worth telling apart.
+ */
+export function nameText(name: string): MarkedText {
+  return MarkedText.outside(name);
+}
+
 /** Python's name of a value's type. */
 export function typeName(value: Value): string {
   if (value === null) return 'NoneType';
@@ -196,7 +204,11 @@ function hashKey(value: Value): string {
   if (value instanceof MarkedText) return `s${value.text}`;
   if (value === null) return 'None';
   if (value instanceof Undefined) return 'Undefined';
-  if (value instanceof Tuple) return `t${JSON.stringify(value.items.map(hashKey))}`;
+  if (value instanceof Tuple) {
+    // Each with its length in front: quoting would double with every level of a nested tuple.
+    const keys = value.items.map(hashKey);
+    return `t${keys.map((key) => `${key.length}:${key}`).join('')}`;
+  }
   throw failure(`unhashable type: '${typeName(value)}'`);
 }
 

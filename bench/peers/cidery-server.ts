@@ -1,0 +1,129 @@
+import type { ChildProcess } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { readEvents } from '../../src/api/read-events.ts';
+import { CideryError } from '../../src/base/error.ts';
+import { readLines } from '../../src/cli/read-lines.ts';
+import { benchLimits } from '../limits.ts';
+import { startChild } from '../processes/child.ts';
+import type { Cidery } from './cidery.ts';
+import type { Needs } from './subject.ts';
+
+const eventSchema = z.discriminatedUnion('event', [
+  z.looseObject({ event: z.literal('ready'), url: z.string() }),
+  z.looseObject({ event: z.literal('model'), model: z.string() }),
+]);
+const chunkSchema = z.looseObject({
+  choices: z.array(z.looseObject({ text: z.string() })),
+  usage: z.looseObject({ completion_tokens: z.int() }).nullish(),
+  error: z.looseObject({ message: z.string() }).optional(),
+});
+
+/** What a client saw of its answer; milliseconds of this process's clock. */
+export interface Stream {
+  readonly startedAt: number;
+  /** When each event with text came. */
+  readonly times: readonly number[];
+  readonly tokens: number;
+}
+
+/** A daemon of its own with a model loaded, and clients of its HTTP API. */
+export class CideryServer {
+  readonly #process: ChildProcess;
+  readonly #home: string;
+  readonly #url: string;
+  readonly #model: string;
+
+  private constructor(child: ChildProcess, home: string, url: string, model: string) {
+    this.#process = child;
+    this.#home = home;
+    this.#url = url;
+    this.#model = model;
+  }
+
+  /** Returns when the model is loaded. */
+  static async start(cidery: Cidery, needs: Needs): Promise<CideryServer> {
+    const home = await mkdtemp(join(tmpdir(), 'cidery-bench-'));
+    const context = ['--context', `${needs.contextLength}`];
+    const flags = ['--port', '0', '--json', '--home', home, '--model', cidery.model];
+    const command = cidery.command('start', [...flags, ...context, ...cidery.flags(needs)]);
+    const child = startChild(command);
+    let lastWords = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      lastWords = (lastWords + text).slice(-benchLimits.lastWordsMaxCharacters);
+    });
+    const timer = setTimeout(() => child.kill('SIGKILL'), benchLimits.startMs);
+    try {
+      let url = '';
+      const output: AsyncIterable<Buffer> = child.stdout;
+      for await (const line of readLines(output, benchLimits.lineMaxBytes)) {
+        const event = eventSchema.parse(JSON.parse(String(line)));
+        if (event.event === 'ready') url = event.url;
+        else return new CideryServer(child, home, url, event.model);
+      }
+      const reason = lastWords.trim().split('\n').at(-1) ?? '';
+      throw new CideryError('bench_process', `\`start\` ended before its model: ${reason}`);
+    } catch (error) {
+      child.kill('SIGKILL');
+      await rm(home, { recursive: true, force: true });
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  get pid(): number {
+    return this.#process.pid ?? 0;
+  }
+
+  /** One streaming client of `/v1/completions`, greedy, past any end of text. */
+  async stream(
+    prompt: readonly number[],
+    maxTokens: number,
+    limitMs: number,
+    onEvent: (count: number) => void = () => {},
+  ): Promise<Stream> {
+    const startedAt = performance.now();
+    const response = await fetch(`${this.#url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({
+        model: this.#model,
+        prompt,
+        max_tokens: maxTokens,
+        temperature: 0,
+        ignore_eos: true,
+        stream: true,
+        stream_options: { include_usage: true },
+      }),
+      signal: AbortSignal.timeout(limitMs),
+    });
+    if (!response.ok || response.body === null) {
+      throw new CideryError('bench_http', `HTTP ${response.status}: ${await response.text()}`);
+    }
+    const times: number[] = [];
+    let tokens = 0;
+    for await (const data of readEvents(response.body)) {
+      if (data === '[DONE]') break;
+      const chunk = chunkSchema.parse(JSON.parse(data));
+      if (chunk.error !== undefined) throw new CideryError('bench_http', chunk.error.message);
+      if (chunk.choices.some(({ text }) => text !== '')) {
+        times.push(performance.now());
+        onEvent(times.length);
+      }
+      tokens = chunk.usage?.completion_tokens ?? tokens;
+    }
+    return { startedAt, times, tokens };
+  }
+
+  async close(): Promise<void> {
+    const ended = new Promise((resolve) => this.#process.once('close', resolve));
+    this.#process.kill('SIGTERM');
+    const timer = setTimeout(() => this.#process.kill('SIGKILL'), 2 * benchLimits.leaveMs);
+    await ended;
+    clearTimeout(timer);
+    await rm(this.#home, { recursive: true, force: true });
+  }
+}
