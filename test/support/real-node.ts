@@ -1,0 +1,80 @@
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { InstanceDefaults } from '../../src/node/deployments.ts';
+import { CideryNode } from '../../src/node/node.ts';
+import { realLibrary } from '../../src/node/real-library.ts';
+import { machineFacts, randomId, randomSeed } from '../../src/platform/machine.ts';
+import { realRankSpawner } from '../../src/platform/rank-spawner.ts';
+import { realClock } from '../../src/platform/real-clock.ts';
+import type { Clock } from '../../src/ports/clock.ts';
+import { tinyModels } from './rank-session.ts';
+
+/** The script of a rank, as set-up has built it. */
+export const rankScript = resolve(import.meta.dirname, '../../dist/engine/main.js');
+
+export interface RealNodeOptions {
+  readonly home: string;
+  /** Variables that ranks get on top of this process's own. */
+  readonly environment?: Readonly<Record<string, string>>;
+  readonly defaults?: Partial<InstanceDefaults>;
+  readonly clock?: Clock;
+}
+
+/** A node with real ranks, whose clock may be another's. */
+export function realNode(options: RealNodeOptions): CideryNode {
+  return new CideryNode({
+    library: realLibrary(options.home, { HF_HOME: options.home }, homedir()),
+    spawner: realRankSpawner({
+      script: rankScript,
+      environment: { ...process.env, MLX_DISABLE_COMPILE: '1', ...options.environment },
+      logLineMaxCharacters: 1_000,
+    }),
+    clock: options.clock ?? realClock,
+    machine: { ...machineFacts(), nodeId: 'test' },
+    defaults: {
+      executor: 'mlx',
+      precise: true,
+      contextLength: null,
+      cacheBytes: 2 ** 26,
+      slots: 8,
+      threads: 0,
+      ...options.defaults,
+    },
+    version: '0',
+    randomId,
+    randomSeed,
+  });
+}
+
+/** The id of a tiny model in the node's library. */
+export async function admitTiny(node: CideryNode, name: string): Promise<string> {
+  return (await node.library.admit(join(tinyModels, name))).id;
+}
+
+/** The machine's clock, `times` as fast: what waits seconds for a limit waits a fraction of them. */
+export function fastClock(times: number): Clock {
+  return {
+    now: () => realClock.now(),
+    monotonic: () => realClock.monotonic() * times,
+    sleep: (ms, signal) => realClock.sleep(ms / times, signal),
+    after: (ms, callback) => realClock.after(ms / times, callback),
+  };
+}
+
+/** Whether a process is there (a zombie is not). */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Resolves when `holds` does; rejects after `ms` with what was waited for. */
+export async function eventually(what: string, holds: () => boolean, ms = 20_000): Promise<void> {
+  for (const end = Date.now() + ms; !holds(); ) {
+    if (Date.now() > end) throw new Error(`it never happened: ${what}`);
+    await realClock.sleep(20);
+  }
+}
