@@ -16,6 +16,6 @@ export const benchLimits = {
   textMaxCharacters: 1_000_000,
   /** Compiling the roof's program. */
   compileMs: 120_000,
-  /** Between two looks at a process's memory. */
-  memoryIntervalMs: 50,
+  /** Between two looks at the memory of processes: a look reads all of /proc, some 10 ms. */
+  memoryIntervalMs: 250,
 } as const;

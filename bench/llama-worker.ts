@@ -9,7 +9,7 @@ import { benchLimits } from './limits.ts';
  * only argument is a JSON object: the library's path and what the model is opened with.
  */
 
-/** As much of node-llama-cpp 3 as is used here; its own types are not installed with this project. */
+/** As much of node-llama-cpp 3 as is used here; its own types are not among our packages. */
 interface Library {
   getLlama(options: object): Promise<{
     loadModel(options: object): Promise<{

@@ -20,14 +20,17 @@ print("\\n\\n".join(t.topics[name] for name in sorted(t.topics)))
 
 /**
  * Python's reference on the language's topics first (prose that few models know by heart), then the
- * licences that Debian keeps, then the checkout's own pages.
+ * licences that Debian keeps; on a machine with neither, the checkout's own pages, which change.
  */
 export async function realText(root: string): Promise<RealText> {
   const parts = [
     { name: "Python's topics", text: await pythonText() },
     { name: 'licences', text: await folderText('/usr/share/common-licenses', () => true) },
-    { name: 'docs', text: await folderText(join(root, 'docs'), (name) => name.endsWith('.md')) },
   ].filter(({ text }) => text !== '');
+  if (parts.length === 0) {
+    const isPage = (name: string) => name.endsWith('.md');
+    parts.push({ name: 'docs', text: await folderText(join(root, 'docs'), isPage) });
+  }
   const text = parts
     .map((part) => part.text)
     .join('\n\n')
@@ -86,11 +89,14 @@ export class Prompts {
   /** @throws CideryError `bench_text_too_short` when all beginnings are used or none is so long. */
   next(length: number): number[] {
     const span = Math.max(0, this.#ids.length - length);
-    for (const _ of Array.from({ length: Math.ceil(span / windowStep) }).keys()) {
+    for (const _ of Array.from({ length: span }).keys()) {
       const from = this.#at % span;
-      this.#at += windowStep;
       const beginning = this.#ids.slice(from, from + 8).join(' ');
-      if (this.#taken.has(beginning)) continue;
+      if (this.#taken.has(beginning)) {
+        this.#at += 1;
+        continue;
+      }
+      this.#at += windowStep;
       this.#taken.add(beginning);
       return this.#ids.slice(from, from + length);
     }

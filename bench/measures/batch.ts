@@ -15,7 +15,7 @@ export const batch: Measure = {
     const { recorder, threads, precise, limitMs } = bench;
     await recordRoof(bench, round, 'read', threads);
     for (const size of wantedCases(bench, sizes)) {
-      const name = `${size} sequences`;
+      const name = size === 1 ? '1 sequence' : `${size} sequences`;
       const prompts = bench.prompts.many(size, promptTokens);
       const needs = { threads, precise, sequences: size, contextLength: 256 };
       for (const subject of bench.subjects) {

@@ -29,7 +29,9 @@ export function logitRows(bytes: Uint8Array): Float32Array[] {
     throw new CideryError('bench_logits', 'the logits file is cut or has another shape');
   }
   // A copy, as the data may lie at any offset and floats want multiples of four.
-  const data = new Float32Array(bytes.slice(dataOffset + from, dataOffset + to).buffer);
+  const data = new Float32Array(
+    new Uint8Array(bytes.subarray(dataOffset + from, dataOffset + to)).buffer,
+  );
   return Array.from({ length: rows }, (_, row) =>
     data.subarray(row * vocabulary, (row + 1) * vocabulary),
   );

@@ -19,7 +19,10 @@ export interface Bench {
   readonly precise: boolean;
   /** Longest context of the model that is used. */
   readonly contextLength: number;
-  /** Of the measure's depths, lengths or counts: those that were asked for; null: all. */
+  /**
+   * Of the measure's depths, lengths or counts: those that were asked for; null: all. `memory`
+   * takes one as its positions, `quality` as its windows.
+   */
   readonly cases: readonly number[] | null;
   /** The longest that one request may take. */
   readonly limitMs: number;
@@ -90,7 +93,7 @@ export async function recordRoof(
   return value;
 }
 
-/** How much of the roof our own speed comes to: `amount` (bytes, products) a token in 1e9 a second. */
+/** How much of the roof (1e9 a second) our speed comes to at `amount` bytes or products a token. */
 export function recordShare(
   { recorder }: Bench,
   round: number,

@@ -6,7 +6,7 @@ import { ownName } from '../recorder.ts';
 import { attempt, type Bench, type Measure, withEngine } from './measure.ts';
 
 const sequences = 4;
-const positions = 2_048;
+const defaultPositions = 2_048;
 const tokens = 32;
 const megabyte = 1e6;
 
@@ -17,11 +17,12 @@ export const memory: Measure = {
   rounds: 1,
   async round(bench, round) {
     const { recorder, precise, cidery } = bench;
+    const positions = bench.cases?.[0] ?? defaultPositions;
     const prompts = bench.prompts.many(sequences, positions - tokens - 1);
     const name = `${sequences} x ${positions} positions`;
     for (const subject of bench.subjects) {
       await attempt(bench, subject.name, name, async () => {
-        const bytes = await peakOf(bench, subject, prompts);
+        const bytes = await peakOf(bench, subject, prompts, positions);
         if (bytes === null) {
           recorder.absent(subject.name, name, 'this system has no smaps_rollup');
           return;
@@ -42,6 +43,7 @@ async function peakOf(
   bench: Bench,
   subject: Subject,
   prompts: readonly number[][],
+  positions: number,
 ): Promise<number | null> {
   const { threads, precise, limitMs, cidery } = bench;
   const needs = { threads, precise, sequences, contextLength: positions };

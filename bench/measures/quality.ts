@@ -1,5 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { EngineProcess } from '../peers/engine-process.ts';
@@ -10,7 +9,7 @@ import { attempt, type Bench, type Measure, withEngine } from './measure.ts';
 
 /** Tokens of a window; each but the first is predicted from those before it. */
 const windowTokens = 257;
-const windows = 16;
+const defaultWindows = 16;
 const answers = 4;
 const answerPromptTokens = 48;
 const answerTokens = 32;
@@ -38,7 +37,8 @@ interface Scores {
 
 async function compareModes(bench: Bench, round: number): Promise<void> {
   const { cidery, prompts, recorder, threads } = bench;
-  const folder = await mkdtemp(join(tmpdir(), 'cidery-bench-'));
+  const windows = bench.cases?.[0] ?? defaultWindows;
+  const folder = await cidery.newFolder();
   const needs = { threads, sequences: 1, contextLength: windowTokens };
   const fast = cidery.open({ ...needs, precise: false });
   const precise = cidery.open({ ...needs, precise: true });

@@ -21,7 +21,7 @@ export const serve: Measure = {
     const { threads, precise } = bench;
     const counts = wantedCases(bench, clientCounts);
     const loads = counts.map((count) => ({
-      name: `${count} clients`,
+      name: count === 1 ? '1 client' : `${count} clients`,
       prompts: bench.prompts.many(count, promptTokens),
     }));
     const needs = { threads, precise, sequences: Math.max(1, ...counts), contextLength };

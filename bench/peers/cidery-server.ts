@@ -1,7 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { z } from 'zod';
 import { readEvents } from '../../src/api/read-events.ts';
 import { CideryError } from '../../src/base/error.ts';
@@ -29,6 +27,12 @@ export interface Stream {
   readonly tokens: number;
 }
 
+/** Hears of each event with text; ends the answer from the client's side. */
+interface Watch {
+  readonly onEvent?: () => void;
+  readonly signal?: AbortSignal;
+}
+
 /** A daemon of its own with a model loaded, and clients of its HTTP API. */
 export class CideryServer {
   readonly #process: ChildProcess;
@@ -45,7 +49,7 @@ export class CideryServer {
 
   /** Returns when the model is loaded. */
   static async start(cidery: Cidery, needs: Needs): Promise<CideryServer> {
-    const home = await mkdtemp(join(tmpdir(), 'cidery-bench-'));
+    const home = await cidery.newFolder();
     const context = ['--context', `${needs.contextLength}`];
     const flags = ['--port', '0', '--json', '--home', home, '--model', cidery.model];
     const command = cidery.command('start', [...flags, ...context, ...cidery.flags(needs)]);
@@ -83,8 +87,9 @@ export class CideryServer {
     prompt: readonly number[],
     maxTokens: number,
     limitMs: number,
-    onEvent: (count: number) => void = () => {},
+    { onEvent, signal }: Watch = {},
   ): Promise<Stream> {
+    const timeout = AbortSignal.timeout(limitMs);
     const startedAt = performance.now();
     const response = await fetch(`${this.#url}/v1/completions`, {
       method: 'POST',
@@ -98,7 +103,7 @@ export class CideryServer {
         stream: true,
         stream_options: { include_usage: true },
       }),
-      signal: AbortSignal.timeout(limitMs),
+      signal: signal === undefined ? timeout : AbortSignal.any([timeout, signal]),
     });
     if (!response.ok || response.body === null) {
       throw new CideryError('bench_http', `HTTP ${response.status}: ${await response.text()}`);
@@ -111,7 +116,7 @@ export class CideryServer {
       if (chunk.error !== undefined) throw new CideryError('bench_http', chunk.error.message);
       if (chunk.choices.some(({ text }) => text !== '')) {
         times.push(performance.now());
-        onEvent(times.length);
+        onEvent?.();
       }
       tokens = chunk.usage?.completion_tokens ?? tokens;
     }

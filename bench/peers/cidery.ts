@@ -1,3 +1,4 @@
+import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CideryError } from '../../src/base/error.ts';
@@ -10,7 +11,7 @@ import type { Needs, StartPrompt, Subject } from './subject.ts';
 
 export interface CiderySettings {
   readonly root: string;
-  /** A home of the bench's own: nothing of a running node is in its way. */
+  /** A home of the bench's own, in a folder that goes with it: no running node is in its way. */
   readonly home: string;
   /** Absolute path of the model. */
   readonly model: string;
@@ -51,6 +52,11 @@ export class Cidery implements Subject {
 
   get version(): string {
     return this.#settings.version;
+  }
+
+  /** A new folder that goes when the bench ends. */
+  newFolder(): Promise<string> {
+    return mkdtemp(`${this.#settings.home}-`);
   }
 
   get model(): string {

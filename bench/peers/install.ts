@@ -29,8 +29,7 @@ export async function install({ folder, mark, steps }: Installation): Promise<st
         outputMaxBytes: benchLimits.commandOutputMaxBytes,
         signal: AbortSignal.timeout(benchLimits.installMs),
       });
-      const lastLine = output.trim().split('\n').at(-1) ?? '';
-      if (status !== 0) return `${program} ended with status ${status}: ${lastLine}`;
+      if (status !== 0) return `${program} ended with status ${status}: ${reasonIn(output)}`;
     }
     // Last, so that an interrupted installation starts anew.
     await writeFile(done, '');
@@ -38,4 +37,10 @@ export async function install({ folder, mark, steps }: Installation): Promise<st
   } catch (error) {
     return `it cannot be installed: ${errorMessage(error)}`;
   }
+}
+
+/** The first line that speaks of an error, else the last one. */
+function reasonIn(output: string): string {
+  const lines = output.trim().split('\n');
+  return lines.find((line) => /error/iu.test(line)) ?? lines.at(-1) ?? '';
 }

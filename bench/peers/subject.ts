@@ -15,7 +15,7 @@ export interface Generated {
   readonly promptMs: number;
   /** All after that. */
   readonly generateMs: number;
-  /** When each token came, in milliseconds since the request; empty where an engine does not say. */
+  /** When each token came, in ms since the request; empty where an engine does not say. */
   readonly times: readonly (readonly number[])[];
 }
 

@@ -146,6 +146,7 @@ EngineSetup read_setup(const Napi::Value& options) {
   };
   setup.options.slots = number("slots", 1, most_slots);
   setup.options.positions = number("positions", 1, most_positions);
+  setup.options.cache_positions = integer64(from, "cachePositions");
   setup.options.threads = number("threads", 0, most_threads);
   setup.files = list<std::string>(from.Get("files"), "files", [](const Napi::Value& path) {
     return text(path, "a path of files");

@@ -13,14 +13,6 @@
 #include <arm_neon.h>
 #endif
 
-#if defined(CIDERY_SMALL)
-// Without vector registers a lane is an instruction: what pays elsewhere would only grow the code.
-#define ALWAYS_INLINE inline
-#define ALWAYS_INLINE_LAMBDA
-#else
-#define ALWAYS_INLINE inline __attribute__((always_inline))
-#define ALWAYS_INLINE_LAMBDA __attribute__((always_inline))
-#endif
 #define NAME_OF(set) #set
 #define SET_NAME(set) NAME_OF(set)
 #define PRIMITIVES(set) NAME_OF(cpu/vec/set.h)
@@ -30,6 +22,12 @@ namespace CIDERY_SET {
 namespace {
 
 #include PRIMITIVES(CIDERY_SET)
+
+#if !defined(ALWAYS_INLINE)
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+#define ALWAYS_INLINE_LAMBDA __attribute__((always_inline))
+#endif
+
 #include "cpu/kernels/formats.inl.h"
 #include "cpu/kernels/math.inl.h"
 #include "cpu/kernels/prepare.inl.h"

@@ -8,6 +8,7 @@ import { findMlx, mlxIdentity, placeLibraries } from './mlx.mjs';
 import { compileObjects } from './objects.mjs';
 import { lastLines, run } from './process.mjs';
 import { during } from './progress.mjs';
+import { checkSetObjects, forEachSet, instructionSets } from './sets.mjs';
 import { addonSources, nativeFiles } from './sources.mjs';
 
 /** @typedef {import('./context.mjs').Context} Context */
@@ -18,6 +19,11 @@ import { addonSources, nativeFiles } from './sources.mjs';
 /** @typedef {{ key: string, compiler: string, files: [path: string, size: number][] }} Stamp */
 
 const loadTimeoutMs = 60_000;
+/**
+ * What an addon's face is told about the executors behind it; MLX's flags say it for MLX.
+ * @type {Record<AddonName, readonly string[]>}
+ */
+const faceFlags = { cpu: ['-DCIDERY_WITH_CPU=1'], mlx: [] };
 
 /**
  * Where an addon lies.
@@ -63,6 +69,7 @@ export async function buildAddon(context, addon) {
   }
   await during(context.progress, `building the ${addon} addon`, async () => {
     await compileObjects(context, compiler, tasks);
+    await checkSetObjects(context, tasks);
     const libraries = mlx?.wheel === undefined ? [] : placeLibraries(mlx.wheel, context.build);
     await link(context, compiler, addon, { objects: tasks.map(({ object }) => object), mlx });
     const path = addonPath(context, addon);
@@ -86,16 +93,16 @@ export async function buildAddon(context, addon) {
  */
 export function objectTasks(context, compiler, addon, mlx) {
   const forMlx = mlx === undefined ? [] : mlxFlags(mlx);
-  return addonSources(context.root, addon).map(({ path, kind }) => {
+  return addonSources(context.root, addon).flatMap(({ path, kind }) => {
     const variant = kind === 'common' ? 'common' : addon;
-    const own = kind === 'face' ? nodeFlags(context.root) : [];
+    const own = kind === 'face' ? [...nodeFlags(context.root), ...faceFlags[addon]] : [];
     const flags = [...compileFlags(context.platform), ...own];
-    return {
+    return forEachSet(context.root, context.arch, {
       source: path,
       object: join(context.build, 'objects', variant, `${path.slice('native/'.length)}.o`),
       flags: variant === 'mlx' ? [...flags, ...forMlx] : flags,
       environment: `${compiler.identity} ${variant === 'mlx' ? mlxIdentity(context) : ''}`,
-    };
+    });
   });
 }
 
@@ -159,6 +166,7 @@ function sourceKey(context, addon) {
   const needsMlx = addon === 'mlx';
   return hashOf([
     hashOfFiles(root, nativeFiles(root)),
+    ...(addon === 'cpu' ? instructionSets(root, context.arch).flatMap(({ flags }) => flags) : []),
     ...compileFlags(platform),
     ...nodeFlags(root),
     ...linkFlags(platform, undefined),

@@ -166,8 +166,8 @@ export const limits = {
   /** Stop strings a request, and their length: OpenAI allows 4, Ollama and others more. */
   stopsMax: 16,
   stopMaxCharacters: 1_024,
-  /** Text of a prompt; the longest contexts are a few million tokens of four characters. */
-  promptMaxBytes: 32 * 1024 * 1024,
+  /** Text of a prompt: a million tokens. Encoding takes up to 250 bytes of memory a character. */
+  promptMaxCharacters: 4 * 1024 * 1024,
 
   // rank: its process
   /** Longest line between daemon and rank: a manifest of 100,000 tensors, or the longest prompt. */

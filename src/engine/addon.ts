@@ -13,6 +13,8 @@ export interface EngineOptions {
   readonly slots: number;
   /** Most positions a slot may hold. */
   readonly positions: number;
+  /** cpu: most positions of all slots together; 0 means `slots * positions`. */
+  readonly cachePositions: number;
   /** cpu: 0 means one a core. */
   readonly threads: number;
   /** Absolute paths; pieces name them by index. */

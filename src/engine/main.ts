@@ -16,7 +16,6 @@ import { runTextOperation } from './text-operations.ts';
 
 /** The process of a rank: control socket in, control socket out, and a lifeline to the daemon. */
 function main(): void {
-  loadAddon('cpu').watchLifeline(lifelineDescriptor, orphanExitCode);
   const control = new Socket({ fd: controlDescriptor, readable: true, writable: true });
   const send = (message: FromRank) => void control.write(jsonLine(message));
   const leave = (exitCode: number) => {
@@ -48,6 +47,11 @@ function main(): void {
   control.on('error', () => process.exit(orphanExitCode));
   process.on('uncaughtException', fail);
   process.on('unhandledRejection', fail);
+  try {
+    loadAddon('cpu').watchLifeline(lifelineDescriptor, orphanExitCode);
+  } catch (error) {
+    return fail(error);
+  }
   send({ type: 'hello', protocol: 1, pid: process.pid });
 }
 

@@ -47,6 +47,7 @@ export async function openModel(
       precise: settings.precise,
       slots: settings.slots,
       positions: contextLength,
+      cachePositions: budget,
       threads: settings.threads,
       files: manifest.files.map(({ path }) => path),
     }),

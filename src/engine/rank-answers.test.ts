@@ -3,7 +3,7 @@ import { greedyOptions } from '../../test/support/requests.ts';
 import { type OptionChanges, RankSession } from '../../test/support/rank-session.ts';
 import type { FromRank } from './protocol.ts';
 
-/** What requests get from the rank on the real addon, with a tiny model of 131 tokens and 512 positions. */
+/** What requests get from the rank on the real addon: a tiny model of 131 tokens, 512 positions. */
 
 const vocabulary = 131;
 const contextLength = 512;
@@ -253,9 +253,8 @@ describe('logprobs', () => {
 
   test('are there without alternatives, and only when they are asked for', async () => {
     const with0 = await session.generate(prompt(6, 71), { logprobs: 0 });
-    expect(with0.choices[0]?.logprobs.map(({ alternatives }) => alternatives)).toEqual(
-      Array(8).fill([]),
-    );
+    const counts = with0.choices[0]?.logprobs.map(({ alternatives }) => alternatives.length);
+    expect(counts).toEqual(Array(8).fill(0));
     const without = await session.generate(prompt(6, 71));
     expect(without.choices[0]?.logprobs).toEqual([]);
     expect(without.choices[0]?.ids).toEqual(with0.choices[0]?.ids);

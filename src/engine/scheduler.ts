@@ -280,7 +280,7 @@ export class Scheduler {
         (sum, { sequence, count }) => sum + this.#slots.growth(sequence.slot, count),
         0,
       );
-      if (this.#running.length <= 1 || this.#slots.makeRoom(growth, sources)) break;
+      if (this.#slots.makeRoom(growth, sources) || this.#running.length <= 1) break;
       const victim = this.#running.at(-1);
       invariant(victim !== undefined, 'no sequence to put back');
       this.#leave(victim);

@@ -58,6 +58,7 @@ export function tinyOptions(
     precise: true,
     slots: 4,
     positions: 16,
+    cachePositions: 0,
     threads: 0,
     files: [modelPath],
     ...changes,

@@ -240,10 +240,9 @@ describe('memory', () => {
 test('closing ends what runs and lets nothing start', async () => {
   const { deployments, spawner, clock, library, ready } = world();
   await ready('a');
-  const { manifest } = library;
-  library.manifest = async (model) => {
+  library.manifest = async ({ id }) => {
     await clock.sleep(1_000);
-    return manifest(model);
+    return manifestOf(id);
   };
   const arriving = rejection(deployments.instanceFor('b'));
   await settled();

@@ -189,7 +189,7 @@ export class Instance {
         onLog,
       });
     } catch (cause) {
-      // The system has no process to give.
+      if (cause instanceof CideryError) return cause;
       const message = `no process could be started: ${errorMessage(cause)}`;
       return new CideryError('rank_start_failed', message, { cause });
     }

@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { Duplex, type Readable } from 'node:stream';
-import { invariant } from '../base/error.ts';
+import { CideryError, invariant } from '../base/error.ts';
 import type { ProcessExit, RankProcess, RankSpawner } from '../ports/spawner.ts';
 
 export interface RankCommand {
@@ -12,7 +12,8 @@ export interface RankCommand {
 }
 
 /**
- * Starts ranks as processes of this Node binary. Descriptor 3 is the control socket; descriptor 4
+ * Starts ranks as processes of this Node binary; throws `rank_start_failed` when the system has
+ * none to give. Descriptor 3 is the control socket; descriptor 4
  * is the lifeline, whose other end stays open here and closes with this process, however it ends.
  */
 export function realRankSpawner(command: RankCommand): RankSpawner {
@@ -26,6 +27,14 @@ function startRank(command: RankCommand): RankProcess {
     // Ctrl-C in a terminal goes to the whole group; the daemon ends its ranks itself, in order.
     detached: true,
   });
+  // Without a process it has neither sockets nor an end; a kill that fails is no news either.
+  child.on('error', () => {});
+  if (child.pid === undefined) {
+    throw new CideryError('rank_start_failed', 'the system has no process for the model', {
+      hint: 'end other programs: files, processes or memory have run out (`ulimit -a`)',
+    });
+  }
+  const { pid } = child;
   const control = child.stdio[3];
   invariant(control instanceof Duplex, 'the control socket of a rank is a socket');
   // A rank that is gone resets its sockets; its exit tells all there is to tell.
@@ -33,7 +42,7 @@ function startRank(command: RankCommand): RankProcess {
   child.stdio[4]?.on('error', () => {});
   const exited = exitOf(child);
   return {
-    pid: child.pid ?? 0,
+    pid,
     send: (bytes) => {
       if (control.writable) control.write(bytes);
     },
@@ -57,7 +66,6 @@ function startRank(command: RankCommand): RankProcess {
 function exitOf(child: ChildProcess): Promise<ProcessExit> {
   return new Promise((resolve) => {
     child.once('close', (code, signal) => resolve({ code, signal }));
-    child.once('error', () => resolve({ code: null, signal: null }));
   });
 }
 

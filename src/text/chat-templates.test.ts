@@ -70,7 +70,7 @@ test.each([
     "{{ ('a' * 999999 ~ 'b' ~ 'a' * 999999)|upper in ('a' * 4000000)|upper }}",
     'template_timeout',
   ],
-  ['makes long texts', "{{ ('<' * 4000000)|e|length }}", 'template_too_large'],
+  ['makes long texts', "{{ ('<' * 4000000)|e|length }}", 'template_(too_large|timeout)'],
   ['fills a row', '{{ [1]|batch(400000000, 0)|length }}', 'template_failed'],
   ['recurses', '{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}', 'template_failed'],
 ])('a template that %s costs its request and nothing else', async (_name, template, code) => {

@@ -73,9 +73,10 @@ test('a run of byte tokens waits for its end, as one wrong byte spoils all of it
   ]);
 });
 
-/** Decoders that no streaming joiner knows. */
+/** Decoders that no streaming joiner knows, and one in a wrapping. */
 const odd = [
   { type: 'CTC', pad_token: '<unk>', word_delimiter_token: '|', cleanup: true },
+  { type: 'BPEDecoder', suffix: 'e' },
   {
     type: 'Sequence',
     decoders: [
@@ -91,14 +92,32 @@ const odd = [
       { type: 'ByteFallback' },
     ],
   },
+  {
+    type: 'Sequence',
+    decoders: [{ type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: false }],
+  },
 ];
 
-test.each(odd)('any other decoder joins to the decoded text too: %j', async (decoder) => {
+describe.each(odd)('any other decoder: %j', (decoder) => {
   const [json] = testTokenizers.filter(({ name }) => name === 'gemma').map((entry) => entry.json);
   const tokenizer = new Tokenizer(JSON.stringify({ ...JSON.parse(json ?? '{}'), decoder }));
-  await fc.assert(
-    fc.asyncProperty(anyIds(tokenizer), async (ids) => {
-      expect(pieces(tokenizer, ids, false).join('')).toBe(await tokenizer.decode(ids, false));
-    }),
-  );
+
+  test('pieces join to the decoded text', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyIds(tokenizer), async (ids) => {
+        expect(pieces(tokenizer, ids, false).join('')).toBe(await tokenizer.decode(ids, false));
+      }),
+    );
+  });
+
+  test('pieces of a long text join to it, and come soon', async () => {
+    let seed = 1;
+    const ids = Array.from({ length: 2_000 }, () => {
+      seed = (seed * 48_271) % 0x7fff_ffff;
+      return seed % tokenizer.vocabularySize;
+    });
+    const shown = pieces(tokenizer, ids, false);
+    expect(shown.join('')).toBe(await tokenizer.decode(ids, false));
+    expect(shown.filter((piece) => piece !== '').length).toBeGreaterThan(ids.length / 4);
+  });
 });

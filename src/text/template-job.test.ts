@@ -54,7 +54,7 @@ test.each([
   ['characters', `{% for c in ${m}.content %}{{ c }}.{% endfor %}`, '[ ].[x].[-].[Y].[ ].'],
   ['indenting', `{{ ('a\\n' + ${m}.content) | indent(1) }}`, 'a\n [ x-Y ]'],
   ['keys', `{% for t in tools %}{% for k in t %}<{{ k }}>{% endfor %}{% endfor %}`, '<[name]>'],
-  ['names of arguments', '{{ dict(**tools[0]) }}', "{[\'name\']: [\'<\"s>\']}"],
+  ['names of arguments', '{{ dict(**tools[0]) }}', `{['name']: ['<"s>']}`],
   [
     'names that a macro takes',
     '{% macro f() %}{% for k in kwargs %}<{{ k }}>{% endfor %}{% endmacro %}{{ f(**tools[0]) }}',

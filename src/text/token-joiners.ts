@@ -10,12 +10,20 @@ export interface TokenJoiner {
 
 /** The joiner for the decoder of the tokenizer's file (huggingface/tokenizers, src/decoders). */
 export function createJoiner(tokenizer: Tokenizer): TokenJoiner {
-  const { decoder } = tokenizer.file;
-  if (decoder?.type === 'ByteLevel') return new ByteLevelJoiner();
-  const each = eachTokenText(decoder ?? null);
+  const decoder = withoutWrapping(tokenizer.file.decoder ?? null);
+  if (field(decoder, 'type') === 'ByteLevel') return new ByteLevelJoiner();
+  const each = eachTokenText(decoder);
   if (each !== null) return new EachTokenJoiner(each);
   const steps = sentencePieceSteps(decoder);
   return steps === null ? new GenericJoiner(tokenizer) : new SentencePieceJoiner(steps);
+}
+
+/** A sequence of one decoder is that decoder. */
+function withoutWrapping(decoder: object | null): object | null {
+  const steps: unknown = field(decoder, 'decoders');
+  const isWrapping = field(decoder, 'type') === 'Sequence' && Array.isArray(steps);
+  const [only, ...more]: unknown[] = isWrapping ? steps : [];
+  return typeof only === 'object' && only !== null && more.length === 0 ? only : decoder;
 }
 
 /** Each token is bytes; characters are whole when their last byte has come. */
@@ -135,16 +143,20 @@ class SentencePieceJoiner implements TokenJoiner {
 
 const byteToken = /^<0x([0-9A-Fa-f]{2})>$/;
 
+/** Tokens that are joined again with each one that comes, at least; at most twice as many. */
+const windowTokens = 256;
+
 /**
- * For any other decoder: the whole is joined again with each token (which takes time in proportion
- * to what there is), and what two joinings in a row agree on is sent. Decoders change at most the
- * end of what they have said: a joined word, a half character, a run of byte tokens, whose text is
- * sure only after its end.
+ * For any other decoder: what there is is joined again with each token, and what two joinings in a
+ * row agree on is sent. Decoders change at most the end of what they have said: a joined word, a
+ * half character, a run of byte tokens, whose text is sure only after its end. Of a long text only
+ * the last tokens are joined, once what is not yet sent has been seen not to depend on the others.
  */
 class GenericJoiner implements TokenJoiner {
   readonly #tokenizer: Tokenizer;
-  readonly #tokens: string[] = [];
-  #sent = '';
+  #tokens: string[] = [];
+  /** How much of the last joining has been sent. */
+  #sent = 0;
   #last = '';
 
   constructor(tokenizer: Tokenizer) {
@@ -152,11 +164,12 @@ class GenericJoiner implements TokenJoiner {
   }
 
   push(token: string): string {
+    if (this.#tokens.length >= 2 * windowTokens) this.#forget();
     this.#tokens.push(token);
-    const whole = this.#tokenizer.joinTokens(this.#tokens);
-    const common = byteToken.test(token) ? this.#sent : commonPrefix(this.#last, whole);
-    this.#last = whole;
-    return this.#send(common.replace(/[\ufffd\ud800-\udbff]+$/, ''));
+    const before = this.#last;
+    this.#last = this.#tokenizer.joinTokens(this.#tokens);
+    if (byteToken.test(token)) return '';
+    return this.#send(commonPrefix(before, this.#last).replace(/[\ufffd\ud800-\udbff]+$/, ''));
   }
 
   finish(): string {
@@ -164,11 +177,31 @@ class GenericJoiner implements TokenJoiner {
   }
 
   #send(text: string): string {
-    if (text.length <= this.#sent.length || !text.startsWith(this.#sent)) return '';
-    const piece = text.slice(this.#sent.length);
-    this.#sent = text;
+    const piece = text.slice(this.#sent);
+    this.#sent = Math.max(this.#sent, text.length);
     return piece;
   }
+
+  /** Goes on with the last tokens alone if they give what is still to be sent. */
+  #forget(): void {
+    const kept = this.#tokens.slice(-windowTokens);
+    const joined = this.#tokenizer.joinTokens(kept);
+    const unsent = this.#last.length - this.#sent;
+    const shared = commonSuffix(this.#last, joined);
+    // What was sent must reach into what both say, or a change of it would go unseen.
+    if (unsent >= shared) return;
+    this.#tokens = kept;
+    this.#sent = joined.length - unsent;
+    this.#last = joined;
+  }
+}
+
+function commonSuffix(a: string, b: string): number {
+  let length = 0;
+  while (length < a.length && length < b.length && a.at(-1 - length) === b.at(-1 - length)) {
+    length += 1;
+  }
+  return length;
 }
 
 function commonPrefix(a: string, b: string): string {

@@ -1,8 +1,6 @@
 import { z } from 'zod';
 import { CideryError } from '../base/error.ts';
 
-const vocabularySchema = z.record(z.string(), z.int().nonnegative());
-
 /**
  * The parts of a tokenizer.json that this side reads by itself; the Rust package reads all of it.
  */
@@ -58,9 +56,13 @@ function renameInModel(
       const [piece, score] = z.tuple([z.string(), z.number()]).parse(entry);
       return [rename(piece), score];
     });
-  } else {
-    const entries = Object.entries(vocabularySchema.parse(vocab ?? {}));
-    renamed['vocab'] = Object.fromEntries(entries.map(([piece, id]) => [rename(piece), id]));
+  } else if (typeof vocab === 'object' && vocab !== null) {
+    const entries = new Map(Object.entries(vocab));
+    for (const [name, secret] of names) {
+      const id: unknown = entries.get(name);
+      if (entries.delete(name)) entries.set(secret, id);
+    }
+    renamed['vocab'] = Object.fromEntries(entries);
   }
   return renamed;
 }

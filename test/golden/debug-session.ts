@@ -26,8 +26,11 @@ export class DebugSession {
   #lastWords = '';
   #count = 0;
 
-  constructor(flags: readonly string[]) {
-    this.#process = spawn(process.execPath, [launcher, 'debug', ...flags]);
+  /** `environment`: variables on top of this process's own. */
+  constructor(flags: readonly string[], environment: Readonly<Record<string, string>> = {}) {
+    this.#process = spawn(process.execPath, [launcher, 'debug', ...flags], {
+      env: { ...process.env, ...environment },
+    });
     this.#process.stderr.setEncoding('utf8').on('data', (text: string) => {
       this.#lastWords = (this.#lastWords + text).slice(-2000);
     });

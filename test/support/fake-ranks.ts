@@ -6,7 +6,7 @@ import { smallConfigs, tensorsFor } from '../../src/model/testing.ts';
 import type { ModelLibrary, ModelOnDisk } from '../../src/node/model-library.ts';
 import type { ProcessExit, RankProcess, RankSpawner } from '../../src/ports/spawner.ts';
 
-export const noMemory = {
+const noMemory = {
   weightBytes: 0,
   cacheBytes: 0,
   activeBytes: 0,

@@ -39,7 +39,7 @@ export interface Answer {
   readonly usage: Extract<FromRank, { type: 'done' }>['usage'];
 }
 
-export const preciseSettings: EngineSettings = {
+const preciseSettings: EngineSettings = {
   executor: 'mlx',
   precise: true,
   contextLength: null,

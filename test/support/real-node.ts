@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type { InstanceDefaults } from '../../src/node/deployments.ts';
@@ -10,7 +11,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import { tinyModels } from './rank-session.ts';
 
 /** The script of a rank, as set-up has built it. */
-export const rankScript = resolve(import.meta.dirname, '../../dist/engine/main.js');
+const rankScript = resolve(import.meta.dirname, '../../dist/engine/main.js');
 
 export interface RealNodeOptions {
   readonly home: string;
@@ -51,7 +52,7 @@ export async function admitTiny(node: CideryNode, name: string): Promise<string>
   return (await node.library.admit(join(tinyModels, name))).id;
 }
 
-/** The machine's clock, `times` as fast: what waits seconds for a limit waits a fraction of them. */
+/** The machine’s clock, `times` as fast: waits of seconds for a limit take a fraction of them. */
 export function fastClock(times: number): Clock {
   return {
     now: () => realClock.now(),
@@ -61,11 +62,13 @@ export function fastClock(times: number): Clock {
   };
 }
 
-/** Whether a process is there (a zombie is not). */
+/** Whether a process runs; one that has ended and that nobody has waited for does not. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
-    return true;
+    if (process.platform !== 'linux') return true;
+    // The state stands behind the name in brackets; Z is a zombie.
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'));
   } catch {
     return false;
   }

@@ -8,13 +8,15 @@ import { realLibrary } from '../../src/node/real-library.ts';
 export const starterModel = 'smollm2:135m';
 
 /**
- * A CIDERY_HOME that all tests of this machine share and that holds the starter model. The first
- * test to ask fetches it as a user would, others wait for it; afterwards it is there.
+ * A CIDERY_HOME that all tests of this machine share and that holds models of the catalogue, the
+ * starter if no other is named. The first test to ask fetches the model as a user would, others
+ * wait for it; afterwards it is there. Nothing else is written to it: a daemon gets a home of its
+ * own that links to the models.
  */
-export async function starterHome(): Promise<string> {
+export async function starterHome(name = starterModel): Promise<string> {
   const home = join(cacheFolder(process.env), 'test-home');
   await mkdir(home, { recursive: true });
   const never = new AbortController().signal;
-  await realLibrary(home, process.env, homedir()).pull(starterModel, () => {}, never);
+  await realLibrary(home, process.env, homedir()).pull(name, () => {}, never);
   return home;
 }

@@ -39,24 +39,18 @@ ALWAYS_INLINE void score_blocks(const AttentionArguments& arguments, uint32_t bl
                                 Tile<Queries>& tile) {
   const uint8_t* keys[Blocks];
   F sums[Queries][Blocks];
-  repeat<0, Blocks>([&]<int Block>() ALWAYS_INLINE_LAMBDA {
-    keys[Block] = arguments.blocks[block + Block] + arguments.head.key_offset;
-    repeat<0, Queries>([&]<int Query>() ALWAYS_INLINE_LAMBDA {
-      sums[Query][Block] = set(0.0f);
-    });
-  });
+  EACH_ROW(b, Blocks) keys[b] = arguments.blocks[block + b] + arguments.head.key_offset;
+  EACH_ROW(i, Queries * Blocks) sums[i / Blocks][i % Blocks] = set(0.0f);
   for (uint32_t channel = 0; channel < arguments.head.key_width; ++channel) {
-    repeat<0, Blocks>([&]<int Block>() ALWAYS_INLINE_LAMBDA {
-      const F key = load_cached<Type>(keys[Block], size_t{channel} * lanes);
-      repeat<0, Queries>([&]<int Query>() ALWAYS_INLINE_LAMBDA {
-        sums[Query][Block] = fma(key, set(tile.queries[Query][channel]), sums[Query][Block]);
-      });
-    });
+    EACH_ROW(b, Blocks) {
+      const F key = load_cached<Type>(keys[b], size_t{channel} * lanes);
+      EACH_ROW(q, Queries) sums[q][b] = fma(key, set(tile.queries[q][channel]), sums[q][b]);
+    }
   }
   const uint32_t place = (block * lanes) % span_positions;
-  repeat<0, Queries * Blocks>([&]<int At>() ALWAYS_INLINE_LAMBDA {
-    store(tile.weights[At / Blocks] + place + (At % Blocks) * lanes, sums[At / Blocks][At % Blocks]);
-  });
+  EACH_ROW(i, Queries * Blocks) {
+    store(tile.weights[i / Blocks] + place + i % Blocks * lanes, sums[i / Blocks][i % Blocks]);
+  }
 }
 
 /// Scales, caps and masks a query's scores, and turns them into weights relative to the largest,
@@ -91,22 +85,20 @@ template <CacheType Type, int Queries, int Chunks>
 ALWAYS_INLINE void add_values(const uint8_t* values, size_t stride, uint32_t chunk, uint32_t count,
                               uint32_t place, Tile<Queries>& tile) {
   F sums[Queries][Chunks];
-  repeat<0, Queries * Chunks>([&]<int At>() ALWAYS_INLINE_LAMBDA {
-    sums[At / Chunks][At % Chunks] =
-        load(tile.partials[At / Chunks] + lanes * (1 + chunk + At % Chunks));
-  });
-  for (uint32_t i = 0; i < count; ++i) {
-    repeat<0, Chunks>([&]<int Chunk>() ALWAYS_INLINE_LAMBDA {
-      const F value = load_cached<Type>(values, i * stride + lanes * (chunk + Chunk));
-      repeat<0, Queries>([&]<int Query>() ALWAYS_INLINE_LAMBDA {
-        sums[Query][Chunk] = fma(value, set(tile.weights[Query][place + i]), sums[Query][Chunk]);
-      });
-    });
+  EACH_ROW(i, Queries * Chunks) {
+    sums[i / Chunks][i % Chunks] =
+        load(tile.partials[i / Chunks] + lanes * (1 + chunk + i % Chunks));
   }
-  repeat<0, Queries * Chunks>([&]<int At>() ALWAYS_INLINE_LAMBDA {
-    store(tile.partials[At / Chunks] + lanes * (1 + chunk + At % Chunks),
-          sums[At / Chunks][At % Chunks]);
-  });
+  for (uint32_t i = 0; i < count; ++i) {
+    EACH_ROW(c, Chunks) {
+      const F value = load_cached<Type>(values, i * stride + lanes * (chunk + c));
+      EACH_ROW(q, Queries) sums[q][c] = fma(value, set(tile.weights[q][place + i]), sums[q][c]);
+    }
+  }
+  EACH_ROW(i, Queries * Chunks) {
+    store(tile.partials[i / Chunks] + lanes * (1 + chunk + i % Chunks),
+          sums[i / Chunks][i % Chunks]);
+  }
 }
 
 template <CacheType Type, int Queries>

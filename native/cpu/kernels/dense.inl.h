@@ -26,20 +26,16 @@ void dense_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel) 
   const float* in = arguments.in + row * arguments.in_stride;
   const uint8_t* at = panel_at(weight, panel);
   F sums[Panels][Rows];
-  repeat<0, Panels * Rows>([&]<int Sum>() ALWAYS_INLINE_LAMBDA {
-    sums[Sum / Rows][Sum % Rows] = set(0.0f);
-  });
+  EACH_ROW(i, Panels * Rows) sums[i / Rows][i % Rows] = set(0.0f);
   for (uint32_t i = 0; i < weight.inputs; ++i, at += dense_step<Format>) {
-    repeat<0, Panels>([&]<int Panel>() ALWAYS_INLINE_LAMBDA {
-      const F values = load_dense<Format>(at + Panel * weight.panel_bytes);
-      repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
-        sums[Panel][Row] = fma(values, set(in[Row * arguments.in_stride + i]), sums[Panel][Row]);
-      });
-    });
+    EACH_ROW(p, Panels) {
+      const F values = load_dense<Format>(at + p * weight.panel_bytes);
+      EACH_ROW(r, Rows) sums[p][r] = fma(values, set(in[r * arguments.in_stride + i]), sums[p][r]);
+    }
   }
-  repeat<0, Panels * Rows>([&]<int Sum>() ALWAYS_INLINE_LAMBDA {
-    finish(arguments, row + Sum % Rows, panel + Sum / Rows, sums[Sum / Rows][Sum % Rows]);
-  });
+  EACH_ROW(i, Panels * Rows) {
+    finish(arguments, row + i % Rows, panel + i / Rows, sums[i / Rows][i % Rows]);
+  }
 }
 
 void matmul_dense(const MatmulArguments& arguments) {

@@ -15,7 +15,11 @@ template <class Format, int Rows>
 ALWAYS_INLINE void fast_group(const uint8_t* codes, const Factors<Format::halves>& factors,
                               uint32_t group, const RowsAt& rows, F (&sums)[Rows]) {
   constexpr int quads = 8 / Format::halves;
-  const int8_t* values = rows.codes + size_t{group} * activation_group;
+  const int8_t* values[Rows];
+  EACH_ROW(row, Rows) {
+    values[row] = rows.codes + row * size_t{rows.inputs} + size_t{group} * activation_group;
+    KEEP_POINTER(values[row]);
+  }
   const GroupRecord* records = rows.groups + group;
   const size_t record_stride = rows.inputs / activation_group;
   repeat<0, Format::halves>([&]<int Half>() ALWAYS_INLINE_LAMBDA {
@@ -23,24 +27,23 @@ ALWAYS_INLINE void fast_group(const uint8_t* codes, const Factors<Format::halves
     repeat<0, quads>([&]<int Quad>() ALWAYS_INLINE_LAMBDA {
       constexpr int at = Half * quads + Quad;
       const I four = Format::template codes<at>(codes);
-      repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
-        dots[Row].template add_product<Quad>(four, values + Row * size_t{rows.inputs} + 4 * at);
-      });
+      EACH_ROW(row, Rows) {
+        dots[row].template add_product<Quad>(four, values[row] + 4 * at);
+      }
     });
-    repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
-      const GroupRecord& record = records[Row * record_stride];
+    EACH_ROW(row, Rows) {
+      const GroupRecord& record = records[row * record_stride];
       const int32_t code_sum = Format::halves == 2
                                    ? record.code_sums[Half]
                                    : record.code_sums[0] + record.code_sums[1];
-      I total = dots[Row].total(code_sum);
+      I total = dots[row].total(code_sum);
       if constexpr (Format::zero != 0) total = sub_i(total, set_i(Format::zero * code_sum));
-      sums[Row] =
-          fma(mul(to_f32(total), set(record.scale)), factors.scale[Half], sums[Row]);
+      sums[row] = fma(mul(to_f32(total), set(record.scale)), factors.scale[Half], sums[row]);
       if constexpr (Format::has_bias) {
         const float sum = Format::halves == 2 ? record.half_sums[Half] : record.sum;
-        sums[Row] = fma(factors.bias[Half], set(sum), sums[Row]);
+        sums[row] = fma(factors.bias[Half], set(sum), sums[row]);
       }
-    });
+    }
   });
 }
 
@@ -51,15 +54,13 @@ void fast_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel) {
   const RowsAt rows = {arguments.codes + size_t{row} * weight.inputs, nullptr, 0,
                        arguments.groups + row * groups, weight.inputs};
   F sums[Rows];
-  repeat<0, Rows>([&]<int Row>() { sums[Row] = set(0.0f); });
+  EACH_ROW(i, Rows) sums[i] = set(0.0f);
   each_group<Format>(weight, panel_at(weight, panel),
                      [&](const uint8_t* codes, uint32_t group, const auto& factors)
                          ALWAYS_INLINE_LAMBDA {
                            fast_group<Format, Rows>(codes, factors, group, rows, sums);
                          });
-  repeat<0, Rows>([&]<int Row>() {
-    finish(arguments, row + static_cast<uint32_t>(Row), panel, sums[Row]);
-  });
+  EACH_ROW(i, Rows) finish(arguments, row + i, panel, sums[i]);
 }
 
 /// One input of a quad as a float: its code, the zero taken off.
@@ -74,32 +75,35 @@ template <class Format, int Rows>
 ALWAYS_INLINE void precise_group(const uint8_t* codes, const Factors<Format::halves>& factors,
                                  uint32_t group, const RowsAt& rows, F (&sums)[Rows]) {
   constexpr int quads = 8 / Format::halves;
-  const float* in = rows.in + size_t{group} * activation_group;
+  const float* in[Rows];
+  EACH_ROW(row, Rows) {
+    in[row] = rows.in + row * rows.in_stride + size_t{group} * activation_group;
+    KEEP_POINTER(in[row]);
+  }
   const GroupRecord* records = rows.groups + group;
   const size_t record_stride = rows.inputs / activation_group;
   repeat<0, Format::halves>([&]<int Half>() ALWAYS_INLINE_LAMBDA {
     F dots[Rows];
-    repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA { dots[Row] = set(0.0f); });
+    EACH_ROW(row, Rows) dots[row] = set(0.0f);
     repeat<0, quads>([&]<int Quad>() ALWAYS_INLINE_LAMBDA {
       constexpr int at = Half * quads + Quad;
       I four = Format::template codes<at>(codes);
       if constexpr (Format::zero != 0) four = sub_bytes(four, bytes_of(Format::zero));
       repeat<0, 4>([&]<int Byte>() ALWAYS_INLINE_LAMBDA {
         const F value = code_value<Format, Byte>(four);
-        repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
-          const float x = in[Row * rows.in_stride + 4 * at + Byte];
-          dots[Row] = fma(value, set(x), dots[Row]);
-        });
+        EACH_ROW(row, Rows) {
+          dots[row] = fma(value, set(in[row][4 * at + Byte]), dots[row]);
+        }
       });
     });
-    repeat<0, Rows>([&]<int Row>() ALWAYS_INLINE_LAMBDA {
-      sums[Row] = fma(dots[Row], factors.scale[Half], sums[Row]);
+    EACH_ROW(row, Rows) {
+      sums[row] = fma(dots[row], factors.scale[Half], sums[row]);
       if constexpr (Format::has_bias) {
-        const GroupRecord& record = records[Row * record_stride];
+        const GroupRecord& record = records[row * record_stride];
         const float sum = Format::halves == 2 ? record.half_sums[Half] : record.sum;
-        sums[Row] = fma(factors.bias[Half], set(sum), sums[Row]);
+        sums[row] = fma(factors.bias[Half], set(sum), sums[row]);
       }
-    });
+    }
   });
 }
 
@@ -110,15 +114,13 @@ void precise_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel
   const RowsAt rows = {nullptr, arguments.in + row * arguments.in_stride, arguments.in_stride,
                        arguments.groups + row * groups, weight.inputs};
   F sums[Rows];
-  repeat<0, Rows>([&]<int Row>() { sums[Row] = set(0.0f); });
+  EACH_ROW(i, Rows) sums[i] = set(0.0f);
   each_group<Format>(weight, panel_at(weight, panel),
                      [&](const uint8_t* codes, uint32_t group, const auto& factors)
                          ALWAYS_INLINE_LAMBDA {
                            precise_group<Format, Rows>(codes, factors, group, rows, sums);
                          });
-  repeat<0, Rows>([&]<int Row>() {
-    finish(arguments, row + static_cast<uint32_t>(Row), panel, sums[Row]);
-  });
+  EACH_ROW(i, Rows) finish(arguments, row + i, panel, sums[i]);
 }
 
 void matmul_fast(const MatmulArguments& arguments) {

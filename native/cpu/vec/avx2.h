@@ -210,8 +210,13 @@ struct Dot {
     else {
       pairs = {_mm256_add_epi16(pairs.low, product.low),
                _mm256_add_epi16(pairs.high, product.high)};
+      // Else the compiler makes all products first and adds them as a tree, out of memory.
+      __asm__("" : "+x"(pairs.low), "+x"(pairs.high));
     }
-    if constexpr (steps < 8 && Step % steps == steps - 1) sum = add_i(sum, widen(pairs));
+    if constexpr (steps < 8 && Step % steps == steps - 1) {
+      sum = add_i(sum, widen(pairs));
+      __asm__("" : "+x"(sum.low), "+x"(sum.high));
+    }
   }
   I total(int32_t value_sum) const {
     if constexpr (steps == 8) return widen(pairs);

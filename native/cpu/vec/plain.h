@@ -8,6 +8,10 @@
 /// Rows of a matmul that share a load of weights.
 inline constexpr int row_tile = 1;
 
+// A lane is an instruction here: what pays elsewhere would only grow the code.
+#define ALWAYS_INLINE inline
+#define ALWAYS_INLINE_LAMBDA
+
 struct F {
   float at[16];
 };

@@ -1,0 +1,77 @@
+#include "cpu/dispatch.h"
+
+#include <cstdlib>
+
+#include "base/error.h"
+#include "cpu/processor.h"
+
+namespace cidery::cpu {
+
+#define SET(name) \
+  namespace name { \
+  extern const Kernels kernels; \
+  }
+#if defined(__x86_64__)
+SET(avx512vnni)
+SET(avx512)
+SET(avx2)
+#elif defined(__aarch64__)
+SET(i8mm)
+SET(dotprod)
+SET(neon)
+#endif
+SET(plain)
+#undef SET
+
+namespace {
+
+struct Candidate {
+  const Kernels& kernels;
+  bool (*runs)(const Processor&);
+};
+
+/// Best first.
+const Candidate candidates[] = {
+#if defined(__x86_64__)
+    {avx512vnni::kernels, [](const Processor& has) { return has.avx512 && has.avx512vnni; }},
+    {avx512::kernels, [](const Processor& has) { return has.avx512; }},
+    {avx2::kernels, [](const Processor& has) { return has.avx2; }},
+#elif defined(__aarch64__)
+    {i8mm::kernels, [](const Processor& has) { return has.dotprod && has.i8mm; }},
+    {dotprod::kernels, [](const Processor& has) { return has.dotprod; }},
+    {neon::kernels, [](const Processor&) { return true; }},
+#endif
+    {plain::kernels, [](const Processor&) { return true; }},
+};
+
+}  // namespace
+
+std::vector<std::string_view> possible_sets() {
+  const Processor processor = inspect_processor();
+  std::vector<std::string_view> names;
+  for (const Candidate& candidate : candidates) {
+    if (candidate.runs(processor)) names.push_back(candidate.kernels.name);
+  }
+  return names;
+}
+
+const Kernels& choose_kernels(std::string_view name) {
+  const Processor processor = inspect_processor();
+  for (const Candidate& candidate : candidates) {
+    const bool wanted = name.empty() || name == candidate.kernels.name;
+    if (wanted && candidate.runs(processor)) return candidate.kernels;
+  }
+  std::string names;
+  for (const std::string_view possible : possible_sets()) {
+    names += (names.empty() ? "" : ", ") + std::string(possible);
+  }
+  throw Error("isa_unsupported", "this processor has no instruction set \"" + std::string(name) +
+                                     "\"; possible: " + names);
+}
+
+const Kernels& kernels_from_environment() {
+  const char* name = std::getenv("CIDERY_ISA");
+  return choose_kernels(name == nullptr ? "" : name);
+}
+
+}  // namespace cidery::cpu

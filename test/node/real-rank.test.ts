@@ -1,0 +1,149 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, describe, expect, test } from 'vitest';
+import { CideryError } from '../../src/base/error.ts';
+import type { GenerationEvent } from '../../src/node/generation.ts';
+import type { CideryNode } from '../../src/node/node.ts';
+import { optionsWith } from '../support/rank-session.ts';
+import {
+  admitTiny,
+  eventually,
+  fastClock,
+  isAlive,
+  realNode,
+  type RealNodeOptions,
+} from '../support/real-node.ts';
+
+/** What becomes of requests, ranks and the daemon when a real rank's process comes to harm. */
+
+const home = mkdtempSync(join(tmpdir(), 'cidery-ranks-'));
+afterAll(() => rmSync(home, { recursive: true }));
+const never = new AbortController().signal;
+const open: CideryNode[] = [];
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((node) => node.close()));
+});
+
+function nodeWith(options: Partial<RealNodeOptions> = {}): CideryNode {
+  const node = realNode({ home, ...options });
+  open.push(node);
+  return node;
+}
+
+function pidOf(node: CideryNode): number {
+  const pid = node.state().instances[0]?.ranks[0]?.pid;
+  if (typeof pid !== 'number') throw new Error('no rank runs');
+  return pid;
+}
+
+interface Answer {
+  readonly events: GenerationEvent[];
+  /** Null: it ended well. */
+  code: string | null;
+}
+
+/** Asks for as many tokens as the context holds; resolves when the first has come, with the end. */
+async function begin(
+  node: CideryNode,
+  model: string,
+  seed: number,
+): Promise<{ readonly ended: Promise<Answer> }> {
+  const generation = await node.generate(
+    {
+      model,
+      input: { kind: 'ids', ids: [seed, 1, 2] },
+      options: optionsWith({ maxTokens: null }),
+    },
+    never,
+  );
+  const answer: Answer = { events: [], code: null };
+  const ended = (async () => {
+    try {
+      for await (const event of generation.events) answer.events.push(event);
+    } catch (error) {
+      answer.code = error instanceof CideryError ? error.code : String(error);
+    }
+    return answer;
+  })();
+  await eventually('a first token', () => answer.events.length > 0 || answer.code !== null);
+  return { ended };
+}
+
+async function idsOf(node: CideryNode, model: string): Promise<number[]> {
+  const { events } = await node.generate(
+    { model, input: { kind: 'ids', ids: [1, 2, 3] }, options: optionsWith({ maxTokens: 6 }) },
+    never,
+  );
+  const ids: number[] = [];
+  for await (const event of events) if (event.type === 'delta') ids.push(...event.ids);
+  return ids;
+}
+
+describe('a rank in the middle of answers', () => {
+  test.each([
+    ['is killed', 'SIGKILL', 'rank_lost'],
+    ['crashes', 'SIGABRT', 'rank_lost'],
+    ['is stopped and becomes silent', 'SIGSTOP', 'rank_stuck'],
+  ] as const)(
+    '%s: each client is told, the next ones get a fresh rank',
+    async (_, signal, code) => {
+      // The wait for a silent rank is fifteen seconds of this clock.
+      const node = nodeWith({ clock: fastClock(signal === 'SIGSTOP' ? 5 : 1) });
+      const model = await admitTiny(node, 'llama');
+      const expected = await idsOf(node, model);
+      const pid = pidOf(node);
+      const answers = await Promise.all(
+        Array.from({ length: 8 }, (__, seed) => begin(node, model, seed)),
+      );
+      process.kill(pid, signal);
+      const ends = await Promise.all(answers.map(({ ended }) => ended));
+      expect(ends.map((end) => end.code)).toEqual(ends.map(() => code));
+      expect(isAlive(pid)).toBe(false);
+      expect(await idsOf(node, model)).toEqual(expected);
+      expect(pidOf(node)).not.toBe(pid);
+      expect(node.deployments.list().map(({ instance }) => instance.requests)).toEqual([0]);
+    },
+  );
+
+  test('cannot be moved by SIGTERM when it is stopped, and is ended all the same', async () => {
+    const node = nodeWith();
+    const model = await admitTiny(node, 'llama');
+    await idsOf(node, model);
+    const pid = pidOf(node);
+    process.kill(pid, 'SIGSTOP');
+    await node.close();
+    expect(isAlive(pid)).toBe(false);
+  });
+});
+
+test('a rank whose JavaScript runs out of memory costs its requests', async () => {
+  const node = nodeWith({ environment: { NODE_OPTIONS: '--max-old-space-size=40' } });
+  const model = await admitTiny(node, 'llama');
+  const expected = await idsOf(node, model);
+  const ids = Array.from({ length: 4_000_000 }, () => 1);
+  const refused = await node
+    .generate({ model, input: { kind: 'ids', ids }, options: optionsWith({}) }, never)
+    .catch((error: unknown) => error);
+  expect(refused).toMatchObject({ code: 'rank_lost' });
+  expect(await idsOf(node, model)).toEqual(expected);
+});
+
+test('a model that no rank can open is an error that says why', async () => {
+  const node = nodeWith({ environment: { CIDERY_ADDONS: home } });
+  const model = await admitTiny(node, 'llama');
+  const refused = await idsOf(node, model).catch((error: unknown) => error);
+  expect(refused).toMatchObject({ code: 'addon_missing' });
+});
+
+test('two models run side by side, and the end of one is not the other’s', async () => {
+  const node = nodeWith();
+  const [llama, qwen] = [await admitTiny(node, 'llama'), await admitTiny(node, 'qwen3')];
+  const [first] = await Promise.all([idsOf(node, llama), idsOf(node, qwen)]);
+  const { ended } = await begin(node, llama, 4);
+  const pids = node.state().instances.map(({ model, ranks }) => [model, ranks[0]?.pid] as const);
+  const qwenPid = pids.find(([model]) => model === qwen)?.[1];
+  process.kill(qwenPid ?? 0, 'SIGKILL');
+  expect((await ended).code).toBe(null);
+  expect(await idsOf(node, llama)).toEqual(first);
+});
