@@ -37,8 +37,10 @@ using program::PlannedSequence;
 using program::StepPlan;
 using program::Want;
 
-/// Without quantized matrices only the 16-bit cache differs from `precise`.
-constexpr Tolerances fast_tolerances{.dense = 0.25, .blocks = 0.25, .long_run = 0.1};
+/// Activations of 8 bits and caches of 16: seen up to 0.1, but for Q6_K (0.3), whose random blocks
+/// give scores that a small change turns over.
+constexpr Tolerances fast_tolerances{.dense = 0.25, .blocks = 0.5, .long_run = 0.1};
+/// Where no matrix is quantized only the caches differ from `precise`: seen up to 0.022.
 constexpr double fast_dense = 0.05;
 
 OpenExecutor open_with(bool precise, uint32_t threads = 2, std::string_view set = "") {
@@ -214,16 +216,17 @@ void check_allocations() {
     }
     program::StepResult result;
     uint64_t before = 0;
+    bool all = true;
     for (uint32_t round = 0; round < 3; ++round) {
       if (round == 2) before = allocations.load();
-      executor->step(prompts, result);
+      all = all && executor->step(prompts, result).ok();
       for (uint32_t i = 0; i < 100; ++i) {
         for (PlannedSequence& next : nexts.sequences) next.first_position = 40 + i;
-        check(executor->step(nexts, result).ok(), "a step of the steady state");
+        all = all && executor->step(nexts, result).ok();
       }
     }
-    check(allocations.load() == before, "a steady step allocates nothing, but " +
-                                            std::to_string(allocations.load() - before));
+    const uint64_t made = allocations.load() - before;
+    check(all && made == 0, "100 steady steps allocate " + std::to_string(made) + " times");
   }
 }
 
@@ -250,8 +253,7 @@ void check_sampling() {
   check(result.sequences.at(1).alternatives.size() == 2, "alternatives");
   check(result.sequences.at(3).token == 5, "a bias");
   Traits broken;
-  broken.embed_scale = 1e38f;
-  broken.norm_kind = 1;
+  broken.logit_scale = 3e38f;
   const TinyModel endless(broken);
   const auto failing = open_model(open_with(true), endless);
   const auto nothing = step(*failing, {sequence(0, 0, prompt, Want::sample)});

@@ -9,7 +9,7 @@ import { filesBelow } from './hash.mjs';
  */
 
 /** Folders of native/ that are no part of an addon. */
-const otherFolders = new Set(['test', 'bench', 'cpu']);
+const otherFolders = new Set(['test', 'bench']);
 /** @type {Record<string, Source['kind']>} */
 const kinds = { mlx: 'mlx', cpu: 'cpu', addon: 'face' };
 

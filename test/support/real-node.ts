@@ -52,7 +52,7 @@ export async function admitTiny(node: CideryNode, name: string): Promise<string>
   return (await node.library.admit(join(tinyModels, name))).id;
 }
 
-/** The machine’s clock, `times` as fast: waits of seconds for a limit take a fraction of them. */
+/** The machine's clock, `times` as fast: waits of seconds for a limit take a fraction of them. */
 export function fastClock(times: number): Clock {
   return {
     now: () => realClock.now(),

@@ -43,7 +43,7 @@ ALWAYS_INLINE I unpack(const uint8_t* codes) {
 /// MLX's affine groups of 32, 64 or 128 inputs; Q4_1 and Q5_1 are such groups of 32.
 template <int Bits>
 struct Affine {
-  static constexpr int dot_bits = Bits, halves = 1, zero = 0;
+  static constexpr int dot_bits = Bits, stored_bits = Bits, halves = 1, zero = 0;
   static constexpr bool has_bias = true;
   template <int Quad>
   static ALWAYS_INLINE I codes(const uint8_t* at) { return unpack<Bits, Quad>(at); }
@@ -111,7 +111,7 @@ ALWAYS_INLINE void each_scaled_group(const PackedWeight& weight, const uint8_t* 
 /// Blocks of 256 inputs: Kind 2, 3, 4, 5, 6 is Q2_K to Q6_K.
 template <int Kind>
 struct KQuant {
-  static constexpr int dot_bits = Kind;
+  static constexpr int dot_bits = Kind, stored_bits = Kind;
   static constexpr bool wide = Kind == 4 || Kind == 5;  // groups of 32, else of 16
   static constexpr int halves = wide ? 1 : 2;
   static constexpr int zero = Kind == 3 ? 4 : Kind == 6 ? 32 : 0;
@@ -157,7 +157,7 @@ struct KQuant {
 
 template <class Format, class Visit>
 ALWAYS_INLINE void each_group(const PackedWeight& weight, const uint8_t* panel, Visit visit) {
-  if constexpr (requires { Format::stored_bits; }) {
+  if constexpr (!requires { Format::template each_group<Visit>; }) {
     each_scaled_group<Format>(weight, panel, visit);
   } else {
     Format::each_group(weight, panel, visit);
