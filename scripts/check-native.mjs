@@ -14,6 +14,7 @@ import { createContext } from './setup/main.mjs';
 import { findMlx, mlxIdentity } from './setup/mlx.mjs';
 import { compileObjects } from './setup/objects.mjs';
 import { lastLines, run, words } from './setup/process.mjs';
+import { forEachSet } from './setup/sets.mjs';
 import { addonSources, nativeTestHelpers, nativeTests } from './setup/sources.mjs';
 
 /** @typedef {import('./setup/compiler.mjs').Compiler} Compiler */
@@ -73,9 +74,11 @@ async function build({ context, compiler, extra, folder }, test, mlx) {
     environment: `${compiler.identity} ${mlxIdentity(context)}`,
   });
   const sources = addonSources(root, withMlx === undefined ? 'cpu' : 'mlx')
-    .filter(({ kind }) => kind === 'common' || kind === 'mlx')
+    .filter(({ kind }) => kind !== 'face')
     .map(({ path }) => path);
-  const tasks = [...sources, ...nativeTestHelpers(root), test].map(task);
+  const tasks = [...sources, ...nativeTestHelpers(root), test]
+    .map(task)
+    .flatMap((one) => forEachSet(root, context.arch, one));
   await compileObjects(context, compiler, tasks);
   const program = task(test).object.replace(/\.cpp\.o$/u, '');
   const objects = tasks.map(({ object }) => object);

@@ -2,7 +2,11 @@
 
 #include <bit>
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
+#include "cpu/dispatch.h"
 #include "load/dequantize.h"
 #include "load/format.h"
 
@@ -126,6 +130,20 @@ FileFormat affine(uint32_t bits, uint32_t group, Format factors) {
 }
 
 }  // namespace
+
+Selection::Selection(int count, char** arguments) {
+  std::string only;
+  for (int i = 1; i + 1 < count; i += 2) {
+    const std::string_view name = arguments[i];
+    if (name == "--seed") seed = std::strtoull(arguments[i + 1], nullptr, 10);
+    if (name == "--set") only = arguments[i + 1];
+  }
+  if (!only.empty()) sets.push_back(&cpu::choose_kernels(only));
+  for (const std::string_view name : cpu::possible_sets()) {
+    if (only.empty()) sets.push_back(&cpu::choose_kernels(name));
+  }
+  for (const cpu::Kernels* set : sets) std::printf("set %s\n", set->name);
+}
 
 std::vector<float> random_values(size_t count, Random& random) {
   std::normal_distribution<float> normal;

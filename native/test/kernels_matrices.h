@@ -62,6 +62,15 @@ class Guarded {
 
 using Random = std::mt19937_64;
 
+/// What the command line of a kernel test asks for: --set NAME (else every set that this processor
+/// has), --seed N. Throws Error `isa_unsupported`.
+struct Selection {
+  std::vector<const cpu::Kernels*> sets;
+  uint64_t seed = 1;
+
+  Selection(int count, char** arguments);
+};
+
 /// Normally distributed values.
 std::vector<float> random_values(size_t count, Random& random);
 

@@ -2,8 +2,6 @@
 // bit, the plain one with double arithmetic, and a row beside others with the row alone.
 // --set NAME: that set only; --seed N.
 #include <cmath>
-#include <cstdlib>
-#include <string_view>
 
 #include "check.h"
 #include "cpu/dispatch.h"
@@ -242,19 +240,7 @@ void run(const std::vector<const Kernels*>& sets, uint64_t seed) {
 
 int main(int count, char** arguments) {
   using namespace cidery;
-  uint64_t seed = 1;
-  std::string_view only;
-  for (int i = 1; i + 1 < count; i += 2) {
-    const std::string_view name = arguments[i];
-    if (name == "--seed") seed = std::strtoull(arguments[i + 1], nullptr, 10);
-    if (name == "--set") only = arguments[i + 1];
-  }
-  std::vector<const cpu::Kernels*> sets;
-  for (const std::string_view name : cpu::possible_sets()) {
-    if (only.empty() || only == name) sets.push_back(&cpu::choose_kernels(name));
-  }
-  if (!only.empty() && sets.empty()) cpu::choose_kernels(only);
-  test::run(sets, seed);
-  for (const cpu::Kernels* set : sets) std::printf("set %s\n", set->name);
+  const test::Selection selection(count, arguments);
+  test::run(selection.sets, selection.seed);
   return test::summary("kernels_test");
 }

@@ -30,7 +30,7 @@ const faceFlags = { cpu: ['-DCIDERY_WITH_CPU=1'], mlx: [] };
  * @param {Pick<Context, 'build'>} context
  * @param {AddonName} addon
  */
-export function addonPath({ build }, addon) {
+function addonPath({ build }, addon) {
   return join(build, `cidery_${addon}.node`);
 }
 

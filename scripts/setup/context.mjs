@@ -89,6 +89,7 @@ export const fingerprintName = 'fingerprint';
 /**
  * @param {string} root
  * @param {Pick<Machine, 'platform' | 'arch'>} machine
+ * @public bin/cidery calls it
  */
 export function usualBuildFolder(root, { platform, arch }) {
   return join(root, 'build', `${platform}-${arch}`);

@@ -33,6 +33,7 @@ export function fingerprint(root, machine) {
  * @param {string} root
  * @param {string} build
  * @param {Machine} machine
+ * @public bin/cidery calls it
  */
 export function isSetUp(root, build, machine) {
   const addons = neededAddons(machine, false).map((name) => join(build, `cidery_${name}.node`));

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { SetupError } from './error.mjs';
 import { findProgram, lastLines, run } from './process.mjs';
@@ -9,7 +9,7 @@ import { findProgram, lastLines, run } from './process.mjs';
 const listTimeoutMs = 60_000;
 
 /** The source that is compiled once for each instruction set. */
-export const setSource = 'native/cpu/target.cpp';
+const setSource = 'native/cpu/target.cpp';
 
 /**
  * The instruction sets that kernels are compiled for on an architecture, best first, with the
@@ -19,8 +19,10 @@ export const setSource = 'native/cpu/target.cpp';
  * @returns {{ name: string, flags: readonly string[] }[]}
  */
 export function instructionSets(root, arch) {
+  const path = join(root, 'native/cpu/sets.json');
+  if (!existsSync(path)) return [];
   /** @type {Record<string, { arch: string, flags: string[] }>} */
-  const sets = JSON.parse(readFileSync(join(root, 'native/cpu/sets.json'), 'utf8'));
+  const sets = JSON.parse(readFileSync(path, 'utf8'));
   return Object.entries(sets)
     .filter(([, set]) => set.arch === arch || set.arch === 'any')
     .map(([name, { flags }]) => ({ name, flags }));
@@ -71,7 +73,7 @@ export async function checkSetObjects({ env, signal }, tasks) {
  * Symbols that an object gives to others, weak ones among them: `TYPE name`, of nm's POSIX output.
  * @param {string} listing
  */
-export function sharedSymbols(listing) {
+function sharedSymbols(listing) {
   return listing
     .split('\n')
     .map((line) => line.split(' '))

@@ -11,7 +11,7 @@
  * @property {number} sizeBytes of the wheel, for the progress bar
  */
 
-export const mlxVersion = '0.32.4';
+const mlxVersion = '0.32.4';
 const zigVersion = '0.15.1';
 
 /** @satisfies {Record<string, Wheel>} */

@@ -31,8 +31,8 @@ const modelPath = join(folder, 'model.bin');
 writeFileSync(modelPath, modelBytes());
 const optionsWith = (changes: Partial<EngineOptions> = {}) => tinyOptions(modelPath, changes);
 
-async function readyEngine(): Promise<EngineHandle> {
-  const engine = addon.openEngine(optionsWith());
+async function readyEngine(changes: Partial<EngineOptions> = {}): Promise<EngineHandle> {
+  const engine = addon.openEngine(optionsWith(changes));
   await addon.loadParameters(engine, sources);
   await addon.bind(engine);
   return engine;
@@ -270,8 +270,11 @@ describe('calls', () => {
   });
 
   test('closing rejects what waits, and a closed handle stays closed', async () => {
-    const engine = await readyEngine();
-    const next = plan(1, [{ slot: 0, firstPosition: 0, tokens: [1], want: drawn }]);
+    // Long steps, so that most still wait when the engine is closed.
+    const positions = 4096;
+    const engine = await readyEngine({ positions });
+    const tokens = Array.from({ length: positions }, () => 1);
+    const next = plan(1, [{ slot: 0, firstPosition: 0, tokens, want: drawn }]);
     const settled: string[] = [];
     const calls = Array.from({ length: 40 }, () =>
       addon.step(engine, next).then(

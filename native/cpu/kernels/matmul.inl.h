@@ -14,7 +14,7 @@ struct RowsAt {
 /// runs too little ahead for kernels that use what they read within a few cycles.
 template <int Bits>
 ALWAYS_INLINE void prefetch(const uint8_t* codes) {
-  EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + PREFETCH + 64 * line);
+  EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + 2048 + 64 * line);
 }
 
 /// 32 inputs of `Rows` rows by int8 dot products.
