@@ -9,17 +9,14 @@ namespace cidery::cpu {
 namespace {
 
 constexpr uint32_t block_positions = lanes;
-/// Blocks beyond the budget: a slot may hold a copy of its last block, and the source of a copy
-/// stays until the step after it.
-constexpr uint64_t spare_blocks = 64;
 constexpr size_t alignment = 64;
 
 size_t round_up(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-uint32_t blocks_of(uint64_t positions) {
-  return static_cast<uint32_t>((positions + block_positions - 1) / block_positions);
+constexpr uint64_t blocks_of(uint64_t positions) {
+  return (positions + block_positions - 1) / block_positions;
 }
 
 }  // namespace
@@ -37,10 +34,10 @@ BlockCache::BlockCache(const std::vector<program::Cache>& caches, const CacheOpt
     block_bytes_ += layer.head_bytes * cache.key_heads;
   }
   const uint64_t in_slots = uint64_t{options.slots} * blocks_of(options.positions);
-  const uint64_t wanted =
-      options.positions_in_all == 0
-          ? in_slots
-          : std::min(in_slots, blocks_of(options.positions_in_all) + options.slots + spare_blocks);
+  // The scheduler may go beyond its budget by a context while a prefix's source stays for its copy.
+  const uint64_t in_all =
+      blocks_of(options.positions_in_all) + blocks_of(options.positions) + options.slots;
+  const uint64_t wanted = options.positions_in_all == 0 ? in_slots : std::min(in_slots, in_all);
   if (wanted > 0xffffffffu) throw Error("out_of_memory", "the cache has too many blocks");
   slab_ = Slab(wanted * std::max<size_t>(block_bytes_, 1));
   references_.assign(wanted, 0);

@@ -1,64 +1,24 @@
 #include "mlx/weight.h"
 
-#include <algorithm>
 #include <stdexcept>
 
 #include "load/format.h"
 #include "mlx/quantized_matmul.h"
 #include "mlx/repack.h"
+#include "program/parameter_parts.h"
 
 namespace cidery::mlx {
 namespace {
 
 using load::Part;
-using load::Role;
 using program::Parameter;
 using program::StorageKind;
 
-[[noreturn]] void mismatch(const Parameter& parameter, const char* what) {
-  throw Error("parameter_mismatch", parameter.path + ": " + what);
+mx::array load_factors(const Part& part, const load::FileSet& files, const Compute& compute) {
+  return convert(read_array(part, files), compute.dtype);
 }
 
-const Part* find_part(const load::ParameterSource& source, Role role) {
-  const auto found = std::ranges::find(source.parts, role, &Part::role);
-  return found == source.parts.end() ? nullptr : &*found;
-}
-
-const Part& need_part(const Parameter& parameter, const load::ParameterSource& source, Role role) {
-  const Part* part = find_part(source, role);
-  if (part == nullptr) {
-    mismatch(parameter, role == Role::weight ? "its weight is missing"
-                        : role == Role::scales ? "its scales are missing"
-                                               : "its biases are missing");
-  }
-  return *part;
-}
-
-/// The logical shape with its last dimension replaced by `columns`.
-std::vector<uint32_t> with_columns(const Parameter& parameter, uint64_t columns) {
-  std::vector<uint32_t> shape = parameter.shape;
-  shape.back() = static_cast<uint32_t>(columns);
-  return shape;
-}
-
-void check_part(const Parameter& parameter, const Part& part,
-                const std::vector<uint32_t>& shape, const char* what) {
-  if (part.shape != shape) mismatch(parameter, what);
-  if (part.transforms.add != 0 && parameter.storage.kind != StorageKind::dense &&
-      parameter.storage.kind != StorageKind::block) {
-    mismatch(parameter, "a constant cannot be added to this storage");
-  }
-}
-
-bool is_float(load::Format format) {
-  return format == load::Format::f32 || format == load::Format::f16 || format == load::Format::bf16;
-}
-
-Weight::Storage load_dense(const Parameter& parameter, const load::ParameterSource& source,
-                           const load::FileSet& files, const Compute& compute) {
-  const Part& part = need_part(parameter, source, Role::weight);
-  check_part(parameter, part, parameter.shape, "the shape of its tensor is not the declared one");
-  if (!is_float(part.format)) mismatch(parameter, "its tensor is not F32, F16 or BF16");
+Weight::Storage load_dense(const Part& part, const load::FileSet& files, const Compute& compute) {
   mx::array values = read_array(part, files);
   if (part.transforms.add != 0) {
     values = mx::add(mx::astype(values, mx::float32), mx::array(part.transforms.add));
@@ -66,71 +26,28 @@ Weight::Storage load_dense(const Parameter& parameter, const load::ParameterSour
   return DenseWeight{convert(values, compute.dtype)};
 }
 
-mx::array load_factors(const Parameter& parameter, const Part& part, uint32_t groups,
-                       const load::FileSet& files, const Compute& compute) {
-  check_part(parameter, part, with_columns(parameter, groups),
-             "the shape of its scales or biases does not fit its groups");
-  if (!is_float(part.format)) mismatch(parameter, "its scales or biases are not F32, F16 or BF16");
-  return convert(read_array(part, files), compute.dtype);
-}
-
-Weight::Storage load_affine(const Parameter& parameter, const load::ParameterSource& source,
+Weight::Storage load_affine(const Parameter& parameter, const program::ParameterParts& parts,
                             const load::FileSet& files, const Compute& compute) {
   const auto [kind, bits, group, format] = parameter.storage;
-  const bool known_bits = bits >= 2 && bits <= 8 && bits != 7;
-  if (!known_bits || (group != 32 && group != 64 && group != 128)) {
-    mismatch(parameter, "MLX has no affine storage of these bits and this group");
-  }
-  const uint32_t columns = parameter.shape.back();
-  if (columns % group != 0) mismatch(parameter, "its columns are not whole groups");
-  const Part& weight = need_part(parameter, source, Role::weight);
-  check_part(parameter, weight, with_columns(parameter, uint64_t{columns} * bits / 32),
-             "the shape of its packed words does not fit its bits");
-  if (weight.format != load::Format::u32) mismatch(parameter, "its packed words are not U32");
-  const Part& scales = need_part(parameter, source, Role::scales);
-  const Part& biases = need_part(parameter, source, Role::biases);
-  return AffineWeight{read_array(weight, files),
-                      load_factors(parameter, scales, columns / group, files, compute),
-                      load_factors(parameter, biases, columns / group, files, compute),
-                      static_cast<int>(bits), static_cast<int>(group)};
+  return AffineWeight{read_array(*parts.weight, files),
+                      load_factors(*parts.scales, files, compute),
+                      load_factors(*parts.biases, files, compute), static_cast<int>(bits),
+                      static_cast<int>(group)};
 }
 
-Weight::Storage load_mxfp4(const Parameter& parameter, const load::ParameterSource& source,
-                           const load::FileSet& files) {
-  const uint32_t columns = parameter.shape.back();
-  if (columns % 32 != 0) mismatch(parameter, "its columns are not whole groups");
-  const Part& weight = need_part(parameter, source, Role::weight);
-  check_part(parameter, weight, with_columns(parameter, columns / 8),
-             "the shape of its packed words is not that of mxfp4");
-  if (weight.format != load::Format::u32) mismatch(parameter, "its packed words are not U32");
-  const Part& scales = need_part(parameter, source, Role::scales);
-  check_part(parameter, scales, with_columns(parameter, columns / 32),
-             "the shape of its scales is not that of mxfp4");
-  if (scales.format != load::Format::u8 && scales.format != load::Format::f8_e8m0) {
-    mismatch(parameter, "its scales are not U8");
-  }
-  Part exponents = scales;
+Weight::Storage load_mxfp4(const program::ParameterParts& parts, const load::FileSet& files) {
+  Part exponents = *parts.scales;
   exponents.format = load::Format::u8;
-  return Mxfp4Weight{read_array(weight, files), read_array(exponents, files)};
+  return Mxfp4Weight{read_array(*parts.weight, files), read_array(exponents, files)};
 }
 
-Weight::Storage load_block(const Parameter& parameter, const load::ParameterSource& source,
+Weight::Storage load_block(const Parameter& parameter, const Part& part,
                            const load::FileSet& files, const Compute& compute) {
-  const Part& part = need_part(parameter, source, Role::weight);
-  check_part(parameter, part, parameter.shape, "the shape of its tensor is not the declared one");
-  const auto declared = static_cast<uint32_t>(load::Format::q4_0) +
-                        static_cast<uint32_t>(parameter.storage.format);
-  if (static_cast<uint32_t>(part.format) != declared) {
-    mismatch(parameter, "its block format is not the declared one");
-  }
   const load::FormatLayout& layout = load::layout_of(part.format);
   const mx::Shape shape = to_shape(parameter.shape);
-  if (parameter.shape.back() % layout.values != 0) {
-    mismatch(parameter, "its columns are not whole blocks");
-  }
   const uint64_t size = element_count(shape) / layout.values * layout.bytes;
   if (load::FileSet::size_bytes(part) != size) {
-    mismatch(parameter, "its pieces do not add up to its shape");
+    program::parameter_mismatch(parameter, "its pieces do not add up to its shape");
   }
   std::vector<std::byte> blocks(size);
   files.read(part, blocks);
@@ -196,14 +113,14 @@ uint32_t Weight::array_count() const noexcept {
 
 Weight load_weight(const Parameter& parameter, const load::ParameterSource& source,
                    const load::FileSet& files, const Compute& compute) {
-  if (parameter.shape.empty()) mismatch(parameter, "it has no dimension");
+  const program::ParameterParts parts = program::check_parts(parameter, source);
   switch (parameter.storage.kind) {
-    case StorageKind::dense: return Weight(load_dense(parameter, source, files, compute));
-    case StorageKind::affine: return Weight(load_affine(parameter, source, files, compute));
-    case StorageKind::mxfp4: return Weight(load_mxfp4(parameter, source, files));
-    case StorageKind::block: return Weight(load_block(parameter, source, files, compute));
+    case StorageKind::dense: return Weight(load_dense(*parts.weight, files, compute));
+    case StorageKind::affine: return Weight(load_affine(parameter, parts, files, compute));
+    case StorageKind::mxfp4: return Weight(load_mxfp4(parts, files));
+    case StorageKind::block: return Weight(load_block(parameter, *parts.weight, files, compute));
   }
-  mismatch(parameter, "its storage is unknown");
+  program::parameter_mismatch(parameter, "its storage is unknown");
 }
 
 }  // namespace cidery::mlx

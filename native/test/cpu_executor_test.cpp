@@ -185,19 +185,18 @@ void check_copies() {
 
 void check_budget() {
   const TinyModel model(Traits{});
-  ExecutorOptions options{.slots = 4, .positions = 4096, .cache_positions = 1024};
+  ExecutorOptions options{.slots = 4, .positions = 1024, .cache_positions = 1024};
   const auto executor = open_model(open_with(true, 1), model, options);
   const Tokens tokens = make_tokens(1024, model.program.vocabulary);
-  step(*executor, {sequence(0, 0, tokens, Want::nothing)});
-  step(*executor, {sequence(0, 0, tokens, Want::nothing)});
+  for (const uint32_t slot : {0u, 0u, 1u}) {
+    step(*executor, {sequence(slot, 0, tokens, Want::nothing)});
+  }
   StepPlan plan;
   plan.retired = {0};
-  plan.sequences = {sequence(1, 0, tokens, Want::nothing)};
+  plan.sequences = {sequence(2, 0, tokens, Want::nothing)};
   step(*executor, plan);
   plan = {};
-  for (uint32_t slot = 1; slot < 4; ++slot) {
-    plan.sequences.push_back(sequence(slot, slot == 1 ? 1024 : 0, tokens, Want::nothing));
-  }
+  plan.sequences = {sequence(3, 0, tokens, Want::nothing)};
   program::StepResult result;
   check(executor->step(plan, result).code == "out_of_memory", "more positions than there is room");
   check(executor->step({}, result).code == "engine_failed", "a step after one that failed");

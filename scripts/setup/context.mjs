@@ -65,12 +65,6 @@ export function buildFolder(root, { env, platform, arch }) {
 }
 
 /**
- * Whether the cpu executor runs models. Until it does, the mlx one runs all of them, so every
- * machine needs it.
- */
-const cpuRunsModels = false;
-
-/**
  * The addons that a machine needs: `cpu` everywhere; `mlx` where there is a GPU that it drives,
  * where it is asked for, and for tests, as the oracle of `cpu`.
  * @param {Pick<Machine, 'env' | 'platform' | 'arch'>} machine
@@ -80,7 +74,7 @@ const cpuRunsModels = false;
 export function neededAddons({ env, platform, arch }, forTests) {
   const hasGpu = platform === 'darwin' && arch === 'arm64';
   const isAsked = env['CIDERY_EXECUTOR'] === 'mlx';
-  return hasGpu || isAsked || forTests || !cpuRunsModels ? ['cpu', 'mlx'] : ['cpu'];
+  return hasGpu || isAsked || forTests ? ['cpu', 'mlx'] : ['cpu'];
 }
 
 /** The file that tells a launcher that a build folder is complete, and of what it was made. */

@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { errorMessage } from '../base/error.ts';
-import { openNode } from '../node/open-node.ts';
+import { chosenExecutor, openNode } from '../node/open-node.ts';
 import { machineFacts } from '../platform/machine.ts';
 import { runCommand } from '../platform/real-command.ts';
 import { realDisk } from '../platform/real-disk.ts';
@@ -42,7 +42,7 @@ export async function* findings(context: CommandContext): AsyncGenerator<Finding
 const checks: readonly (readonly [string, Check])[] = [
   ['Node', checkNode],
   ['addon cpu', () => checkAddon('cpu')],
-  ['addon mlx', () => checkAddon('mlx')],
+  ['addon mlx', checkMlxAddon],
   ['rank process', checkRank],
   ['page', checkPage],
   ['C++ compiler', () => checkProgram('c++', ['--version'], 'to build the addons')],
@@ -91,6 +91,15 @@ async function checkAddon(name: 'cpu' | 'mlx'): Promise<Outcome> {
   const { status, output } = await runCommand(process.execPath, ['-e', script], options);
   const last = output.trim().split('\n').at(-1) ?? '';
   return status === 0 ? ok(last) : fail(`it does not load: ${last}`, 'run set-up again');
+}
+
+/** MLX is needed where it drives a GPU, or where somebody asks for it. */
+async function checkMlxAddon(context: CommandContext): Promise<Outcome> {
+  const { executor, environment } = nodeSettings(context, {});
+  const outcome = await checkAddon('mlx');
+  if (outcome.result === 'ok' || chosenExecutor({ executor, environment }) === 'mlx')
+    return outcome;
+  return ok('not built; this machine computes with the cpu addon');
 }
 
 /** A rank starts, speaks the protocol, and its text side works. */

@@ -19,8 +19,10 @@ export interface OpenModel {
   readonly contextLength: number;
 }
 
-/** Positions by which the `mlx` executor grows a slot. */
-const slotGrowthPositions = 256;
+/** A context shorter than this is of no use to anybody. */
+const leastContextPositions = 256;
+/** Positions by which an executor grows a slot: blocks of 16, and MLX arrays of 256. */
+const slotGrowthPositions = { cpu: 16, mlx: 256 } as const;
 
 /**
  * Loads a model: config to program, program to addon, then every parameter's bytes. Rejects with
@@ -53,7 +55,7 @@ export async function openModel(
     }),
   );
   await load(addon, engine, model, on.progress);
-  const slots = new Slots(settings.slots, budget, slotGrowthPositions);
+  const slots = new Slots(settings.slots, budget, slotGrowthPositions[settings.executor]);
   const scheduler = new Scheduler(slots, {
     promptTokensPerStep: limits.promptTokensPerStep,
     promptShareMin: limits.promptShareMin,
@@ -71,9 +73,10 @@ function fittingContext(
   budgetPositions: number,
 ): number {
   const wanted = settings.contextLength;
-  const fitting = Math.floor(budgetPositions / slotGrowthPositions) * slotGrowthPositions;
+  const growth = slotGrowthPositions[settings.executor];
+  const fitting = Math.floor(budgetPositions / growth) * growth;
   const asked = Math.min(wanted ?? ownMax, ownMax);
-  if (fitting < Math.min(asked, slotGrowthPositions) || (wanted !== null && fitting < asked)) {
+  if (fitting < Math.min(asked, leastContextPositions) || (wanted !== null && fitting < asked)) {
     throw new CideryError(
       'insufficient_memory',
       `${id}: memory for keys and values holds ${budgetPositions} positions, not ${asked}`,

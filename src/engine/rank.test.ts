@@ -3,12 +3,13 @@ import { greedyOptions } from '../../test/support/requests.ts';
 import { RankSession } from '../../test/support/rank-session.ts';
 import type { Addon, EngineHandle } from './addon.ts';
 import { loadAddon } from './load-addon.ts';
+import { testExecutor } from '../../test/support/executor.ts';
 import type { FromRank } from './protocol.ts';
 
 /** The real addon, with some of its calls in other hands. */
 function addonWith(changes: (real: Addon) => Partial<Addon>): () => Addon {
   return () => {
-    const real = loadAddon('mlx');
+    const real = loadAddon(testExecutor);
     return { ...real, ...changes(real) };
   };
 }

@@ -78,6 +78,11 @@ class FakeExecutor {
     return { number: plan.number, sequences };
   }
 
+  /** Positions that all slots hold, each rounded up as the table counts them. */
+  heldPositions(table: Slots): number {
+    return this.held.reduce((sum, { length }) => sum + table.rounded(length), 0);
+  }
+
   at(slot: number): number[] {
     const held = this.held[slot];
     invariant(held !== undefined, 'slot');
@@ -237,6 +242,7 @@ describe('scheduler', () => {
           ...own,
         ]);
         const events: SequenceEvent[] = [];
+        let most = -budget;
         let pending = arrivals.map((a, i) => ({ ...a, key: `s${i}`, at: i + a.delay }));
         const leaving = new Map<string, number>();
         for (let step = 0; step < 3_000; step++) {
@@ -253,8 +259,11 @@ describe('scheduler', () => {
             continue;
           }
           scheduler.complete(executor.step(plan));
+          most = Math.max(most, executor.heldPositions(table) - budget);
           events.push(...scheduler.takeEvents());
         }
+        // A copied prefix counts twice until its source may go; the cpu executor has room for it.
+        expect(most).toBeLessThanOrEqual(limits.contextLength);
         for (const [index, { maxTokens, leaveAfter }] of arrivals.entries()) {
           const got = tokensOf(events, `s${index}`);
           const wanted = expectedAnswer(prompts[index] ?? [], maxTokens);

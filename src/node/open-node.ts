@@ -51,13 +51,22 @@ export async function openNode(settings: NodeSettings): Promise<CideryNode> {
 
 function instanceDefaults(settings: NodeSettings): InstanceDefaults {
   const { precise, contextLength, cacheBytes, threads } = settings;
-  const executor = settings.executor ?? executorOf(settings.environment);
+  const executor = chosenExecutor(settings);
   return { executor, precise, contextLength, cacheBytes, threads, slots: limits.slotsPerInstance };
 }
 
-function executorOf(environment: NodeSettings['environment']): 'cpu' | 'mlx' {
-  const named = environment['CIDERY_EXECUTOR'];
-  if (named === undefined || named === '') return 'mlx';
+/**
+ * The executor as told, else the one that suits this machine: MLX where it drives a GPU, our own
+ * kernels elsewhere. Throws `setting_invalid`.
+ */
+export function chosenExecutor(
+  settings: Pick<NodeSettings, 'executor' | 'environment'>,
+): 'cpu' | 'mlx' {
+  if (settings.executor !== null) return settings.executor;
+  const named = settings.environment['CIDERY_EXECUTOR'];
+  if (named === undefined || named === '') {
+    return process.platform === 'darwin' && process.arch === 'arm64' ? 'mlx' : 'cpu';
+  }
   if (named === 'cpu' || named === 'mlx') return named;
   throw new CideryError('setting_invalid', `CIDERY_EXECUTOR is '${named}'`, {
     hint: 'set it to cpu or mlx',

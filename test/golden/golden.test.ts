@@ -24,12 +24,12 @@ function readGolden(name: string) {
   };
 }
 
-describe('the tiny models answer as mlx-lm does', () => {
+describe.each(['cpu', 'mlx'])('the tiny models answer as mlx-lm does, on %s', (executor) => {
   let session: DebugSession;
   let scratch: string;
   beforeAll(() => {
     scratch = mkdtempSync(join(tmpdir(), 'cidery-golden-'));
-    session = new DebugSession(['--precise']);
+    session = new DebugSession(['--precise', '--executor', executor]);
   });
   afterAll(async () => {
     await session.close();

@@ -8,6 +8,7 @@ import type { CideryNode } from '../../src/node/node.ts';
 import { optionsWith } from '../support/rank-session.ts';
 import {
   admitTiny,
+  admitTinyWithLongContext,
   eventually,
   fastClock,
   isAlive,
@@ -90,7 +91,7 @@ describe('a rank in the middle of answers', () => {
     async (_, signal, code) => {
       // The wait for a silent rank is fifteen seconds of this clock.
       const node = nodeWith({ clock: fastClock(signal === 'SIGSTOP' ? 5 : 1) });
-      const model = await admitTiny(node, 'llama');
+      const model = await admitTinyWithLongContext(node, 'llama', home);
       const expected = await idsOf(node, model);
       const pid = pidOf(node);
       const answers = await Promise.all(

@@ -76,9 +76,15 @@ export class Sandbox {
     return join(this.folder, 'mlx');
   }
 
-  /** The environment of a set-up here: the cache is the sandbox's. */
+  /** The environment of a set-up here: the cache is the sandbox's, and both addons are wanted. */
   environment(extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-    return { PATH: process.env['PATH'], HOME: this.folder, CIDERY_CACHE: this.cache, ...extra };
+    return {
+      PATH: process.env['PATH'],
+      HOME: this.folder,
+      CIDERY_CACHE: this.cache,
+      CIDERY_EXECUTOR: 'mlx',
+      ...extra,
+    };
   }
 
   options(env: NodeJS.ProcessEnv, signal: AbortSignal = new AbortController().signal) {

@@ -15,6 +15,7 @@ import { openRequestText } from '../../src/engine/request-text.ts';
 import { realDisk } from '../../src/platform/real-disk.ts';
 import { readManifest } from '../../src/store/read-manifest.ts';
 import { greedyOptions, greedySampling } from './requests.ts';
+import { testExecutor } from './executor.ts';
 
 /** The tiny models that golden tests compare with mlx-lm. */
 export const tinyModels = join(import.meta.dirname, '../golden/models');
@@ -40,7 +41,7 @@ export interface Answer {
 }
 
 const preciseSettings: EngineSettings = {
-  executor: 'mlx',
+  executor: testExecutor,
   precise: true,
   contextLength: null,
   cacheBytes: 2 ** 26,
@@ -56,7 +57,7 @@ export class RankSession {
   readonly #listeners = new Set<(message: FromRank) => void>();
   #count = 0;
 
-  constructor(addon: () => Addon = () => loadAddon('mlx')) {
+  constructor(addon: () => Addon = () => loadAddon(testExecutor)) {
     this.rank = new Rank({
       monotonic: () => performance.now(),
       send: (message) => {

@@ -1,6 +1,7 @@
-import { readFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { z } from 'zod';
 import type { InstanceDefaults } from '../../src/node/deployments.ts';
 import { CideryNode } from '../../src/node/node.ts';
 import { realLibrary } from '../../src/node/real-library.ts';
@@ -9,6 +10,7 @@ import { realRankSpawner } from '../../src/platform/rank-spawner.ts';
 import { realClock } from '../../src/platform/real-clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import { tinyModels } from './rank-session.ts';
+import { testExecutor } from './executor.ts';
 
 /** The script of a rank, as set-up has built it. */
 const rankScript = resolve(import.meta.dirname, '../../dist/engine/main.js');
@@ -33,7 +35,7 @@ export function realNode(options: RealNodeOptions): CideryNode {
     clock: options.clock ?? realClock,
     machine: { ...machineFacts(), nodeId: 'test' },
     defaults: {
-      executor: 'mlx',
+      executor: testExecutor,
       precise: true,
       contextLength: null,
       cacheBytes: 2 ** 26,
@@ -50,6 +52,20 @@ export function realNode(options: RealNodeOptions): CideryNode {
 /** The id of a tiny model in the node's library. */
 export async function admitTiny(node: CideryNode, name: string): Promise<string> {
   return (await node.library.admit(join(tinyModels, name))).id;
+}
+
+/** As `admitTiny`, with a context that no test comes to the end of. */
+export async function admitTinyWithLongContext(
+  node: CideryNode,
+  name: string,
+  scratch: string,
+): Promise<string> {
+  const folder = mkdtempSync(join(scratch, 'long-'));
+  cpSync(join(tinyModels, name), folder, { recursive: true });
+  const path = join(folder, 'config.json');
+  const config = z.looseObject({}).parse(JSON.parse(readFileSync(path, 'utf8')));
+  writeFileSync(path, JSON.stringify({ ...config, max_position_embeddings: 1 << 17 }));
+  return (await node.library.admit(folder)).id;
 }
 
 /** The machine's clock, `times` as fast: waits of seconds for a limit take a fraction of them. */

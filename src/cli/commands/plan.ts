@@ -2,7 +2,7 @@ import { CideryError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import { cacheBytesPerPosition, weightBytes, workingBytes } from '../../model/memory.ts';
 import { buildModel } from '../../model/model.ts';
-import { openNode } from '../../node/open-node.ts';
+import { chosenExecutor, openNode } from '../../node/open-node.ts';
 import { type CommandContext, type EngineFlags, nodeSettings } from '../context.ts';
 import { requireModel } from '../local-models.ts';
 import { formatBytes } from '../output.ts';
@@ -26,9 +26,10 @@ export async function plan(
     const { id } = await requireModel(context, node.library, reference, 'catalogue');
     const { program, spec } = buildModel(await node.manifest(id));
     const precise = flags.precise ?? false;
+    const executor = chosenExecutor(nodeSettings(context, flags));
     const positions = Math.min(flags.context ?? defaultContext, spec.contextLength);
     const memory = {
-      weightBytes: weightBytes(program, { executor: 'mlx', precise }),
+      weightBytes: weightBytes(program, { executor, precise }),
       cacheBytes: positions * cacheBytesPerPosition(program, precise),
       workingBytes: workingBytes(program, precise, {
         tokens: limits.promptTokensPerStep,
