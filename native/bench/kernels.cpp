@@ -1,7 +1,7 @@
-// The matrix kernels alone, on the starter model's shapes: 10^9 multiply-adds a second, GB of weights
-// read a second, and both as a part of what the core could do in this run. Weights lie in more copies
-// than caches hold, as they do while decoding; `--warm 1` takes one copy.
-//   kernels [--set NAME] [--format NAME] [--rounds N] [--warm 1]
+// The matrix kernels alone, on the starter model's shapes: 10^9 multiply-adds a second, GB of
+// weights read a second, and both as a part of what the core could do in this run. Weights lie in
+// more copies than caches hold, as they do while decoding; `--warm 1` takes one copy. kernels
+// [--set NAME] [--format NAME] [--rounds N] [--warm 1]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -121,7 +121,8 @@ void bench_shape(const std::vector<const Kernels*>& sets, const std::vector<Roof
         const double gmacs = 1e-9 * rows * shape.outputs * shape.inputs / taken;
         const double gbytes = 1e-9 * static_cast<double>(cpu::packed_bytes(matrix.weight)) / taken;
         const double roof = fast ? roofs[i].dot : roofs[i].fma;
-        std::printf("%-11s %-8s %-7s %5u x %4u rows %2u  %7.1f GMAC/s %3.0f %%  %6.2f GB/s %3.0f %%\n",
+        std::printf("%-11s %-8s %-7s %5u x %4u rows %2u  "
+                    "%7.1f GMAC/s %3.0f %%  %6.2f GB/s %3.0f %%\n",
                     sets[i]->name, format.name.c_str(), fast ? "fast" : "precise", shape.outputs,
                     shape.inputs, rows, gmacs, roof > 0 ? 100 * gmacs / roof : 0.0, gbytes,
                     100 * gbytes / roofs[i].read);

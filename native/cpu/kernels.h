@@ -132,9 +132,9 @@ struct CacheWriteArguments {
   const float* value;  // [value_width]
 };
 
-/// Queries of one sequence that read one key head, over one span of positions. Query (t, h), token t
-/// at absolute position first_position + t and head h of the `heads` that share the key head, sees
-/// key position p when 0 <= first_position + t - p, and < window where window > 0.
+/// Queries of one sequence that read one key head, over one span of positions. Query (t, h), token
+/// t at absolute position first_position + t and head h of the `heads` that share the key head,
+/// sees key position p when 0 <= first_position + t - p, and < window where window > 0.
 struct AttentionArguments {
   CacheHead head;
   const uint8_t* const* blocks;  // of the sequence: block b holds positions 16 b to 16 b + 15

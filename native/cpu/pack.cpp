@@ -153,7 +153,9 @@ uint64_t panel_bytes(const PackedWeight& weight) {
   return (inputs / 32 + 1) / 2 * (2 * group_codes + 64);
 }
 
-void put_16(uint8_t* at, uint32_t lane, const uint8_t* value) { std::memcpy(at + 2 * lane, value, 2); }
+void put_16(uint8_t* at, uint32_t lane, const uint8_t* value) {
+  std::memcpy(at + 2 * lane, value, 2);
+}
 
 void pack_affine(const PackedWeight& weight, const Row& row, uint32_t lane, uint8_t* panel) {
   const uint32_t bits = code_bits(weight.format), together = weight.group / 32;
@@ -311,7 +313,8 @@ void pack_row(const PackedWeight& weight, const RawLayout& layout, const Row& ro
 
 void check_rows(const RawLayout& layout, const RawRows& rows, uint64_t outputs) {
   const RawRowBytes bytes = raw_row_bytes(layout);
-  if (rows.weight.size() != outputs * bytes.weight || rows.scales.size() != outputs * bytes.scales ||
+  if (rows.weight.size() != outputs * bytes.weight ||
+      rows.scales.size() != outputs * bytes.scales ||
       rows.biases.size() != outputs * bytes.biases) {
     mismatch("the bytes to pack are not those of " + std::to_string(outputs) + " rows");
   }

@@ -8,16 +8,16 @@
 #include "load/tensor_source.h"
 #include "program/program.h"
 
-/// Matrices as they lie in files, brought into panels of 16 outputs. A panel is a row of blocks, one
-/// for each `block_inputs` inputs; every block begins at a multiple of 64 bytes:
+/// Matrices as they lie in files, brought into panels of 16 outputs. A panel is a row of blocks,
+/// one for each `block_inputs` inputs; every block begins at a multiple of 64 bytes:
 ///
 /// - dense: [input][16 outputs] of f32, f16 or bf16; the panel is one block.
 /// - affine: codes, scales[16], biases[16] of one group of 32, 64 or 128 inputs.
-/// - signed, iq4_nl, mxfp4: codes of two groups of 32 inputs, scales[2][16]. The last block of an odd
-///   number of groups is half empty.
-/// - k-quants: codes of 256 inputs, then bytes a group and output, then d[16] and minimum[16] (f16):
-///   q4_k and q5_k: scale[8][16], minimum[8][16]; q3_k and q6_k: signed scale[16][16]; q2_k:
-///   [16][16], scale in the low nibble, minimum in the high one.
+/// - signed, iq4_nl, mxfp4: codes of two groups of 32 inputs, scales[2][16]. The last block of an
+/// odd number of groups is half empty.
+/// - k-quants: codes of 256 inputs, then bytes a group and output, then d[16] and minimum[16]
+/// (f16): q4_k and q5_k: scale[8][16], minimum[8][16]; q3_k and q6_k: signed scale[16][16]; q2_k:
+/// [16][16], scale in the low nibble, minimum in the high one.
 ///
 /// Codes of b bits take 64 b bytes for 32 inputs: planes of vectors of 16 x 4 bytes, byte i of lane
 /// o of the q-th quad (q below 8) being input 4 q + i of output o. Bits 4 (and the low 4 of 5 and

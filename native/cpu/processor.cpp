@@ -39,7 +39,8 @@ uint64_t saved_states(uint32_t features) {
 }  // namespace
 
 Processor inspect_processor() noexcept {
-  // Leaves 1, 7 and 0x80000001 as in the Intel manual 2A; levels as in the x86-64 psABI, section 3.1.
+  // Leaves 1, 7 and 0x80000001 as in the Intel manual 2A; levels as in the x86-64 psABI, section
+  // 3.1.
   constexpr uint32_t leaf1 = bit_SSE3 | bit_SSSE3 | bit_FMA | bit_CMPXCHG16B | bit_SSE4_1 |
                              bit_SSE4_2 | bit_MOVBE | bit_POPCNT | bit_AVX | bit_F16C;
   constexpr uint32_t leaf7 = bit_AVX2 | bit_BMI | bit_BMI2;

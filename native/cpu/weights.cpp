@@ -107,7 +107,9 @@ std::span<const std::byte> Weights::read(const load::Part* part, const load::Fil
 Weights::Loaded Weights::load_vector(const Parameter& parameter,
                                      const program::ParameterParts& parts,
                                      const load::FileSet& files) {
-  if (parts.scales != nullptr) program::parameter_mismatch(parameter, "a vector is packed in words");
+  if (parts.scales != nullptr) {
+    program::parameter_mismatch(parameter, "a vector is packed in words");
+  }
   const std::span<float> values(arena_.allocate_array<float>(parameter.shape[0]),
                                 parameter.shape[0]);
   widen(parts.weight->format, read(parts.weight, files, 0), values);
@@ -140,7 +142,8 @@ Weights::Loaded Weights::load_matrix(const Parameter& parameter,
   loaded.matrix.data = reinterpret_cast<const uint8_t*>(slab.data());
   const uint32_t panels = panel_count(layout.outputs);
   const auto together = static_cast<uint32_t>(
-      std::clamp<uint64_t>(task_bytes / std::max<uint64_t>(loaded.matrix.panel_bytes, 1), 1, panels));
+      std::clamp<uint64_t>(task_bytes / std::max<uint64_t>(loaded.matrix.panel_bytes, 1), 1,
+                           panels));
   // The sizes were checked, so nothing is thrown within.
   pool.parallel_for((panels + together - 1) / together, [&](uint32_t task, uint32_t) noexcept {
     const uint32_t first = task * together, count = std::min(together, panels - first);

@@ -14,8 +14,8 @@ struct ParameterParts {
 
 /// Finds the parts that the parameter's storage needs and checks their formats and shapes against
 /// it: F32, F16 or BF16 for dense values and affine factors, U32 for packed words, U8 or F8_E8M0
-/// for mxfp4's scales, the declared block format. Sizes on disk are FileSet's business. Throws Error
-/// `parameter_mismatch` that names the parameter.
+/// for mxfp4's scales, the declared block format. Sizes on disk are FileSet's business. Throws
+/// Error `parameter_mismatch` that names the parameter.
 ParameterParts check_parts(const Parameter& parameter, const load::ParameterSource& source);
 
 /// That error.

@@ -206,11 +206,14 @@ void check_slots(const OpenExecutor& open, const Tolerances& tolerances) {
   mixed.insert(mixed.end(), other.begin() + 200, other.end());
   const auto whole = run_plainly(model.program, model.values, prompt);
   const auto wanted = run_plainly(model.program, model.values, mixed);
-  check(difference(branched.sequences.at(0).logits, {whole.begin() + 250, whole.end()}) < tolerances.long_run,
+  check(difference(branched.sequences.at(0).logits, {whole.begin() + 250, whole.end()}) <
+            tolerances.long_run,
         "the slot that was copied goes on");
-  check(difference(branched.sequences.at(1).logits, {wanted.begin() + 200, wanted.end()}) < tolerances.long_run,
+  check(difference(branched.sequences.at(1).logits, {wanted.begin() + 200, wanted.end()}) <
+            tolerances.long_run,
         "the copy goes another way");
-  check(difference(branched.sequences.at(2).logits, {whole.begin() + 100, whole.end()}) < tolerances.long_run,
+  check(difference(branched.sequences.at(2).logits, {whole.begin() + 100, whole.end()}) <
+            tolerances.long_run,
         "the copy of a copy");
   const auto back = step(*executor, {sequence(1, 100, part(prompt, 100, 200), Want::logits)});
   check(same_bits(back.sequences.at(0).logits, branched.sequences.at(2).logits),
@@ -223,7 +226,8 @@ void check_slots(const OpenExecutor& open, const Tolerances& tolerances) {
   check(before.cache_bytes > 0 && after.cache_bytes == 0, "retired slots hold no memory");
   check(after.active_bytes < before.active_bytes, "the memory is free again");
   const auto fresh = step(*executor, {sequence(1, 0, prompt, Want::logits)});
-  check(difference(fresh.sequences.at(0).logits, whole) < tolerances.long_run, "a retired slot starts again");
+  check(difference(fresh.sequences.at(0).logits, whole) < tolerances.long_run,
+        "a retired slot starts again");
 }
 
 void check_refusals(const OpenExecutor& open) {

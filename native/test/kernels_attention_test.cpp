@@ -1,5 +1,5 @@
-// Attention over blocks of cache: every set is compared with the plain one bit by bit, the plain one
-// with double arithmetic, and a query among others with the query alone. --set NAME, --seed N.
+// Attention over blocks of cache: every set is compared with the plain one bit by bit, the plain
+// one with double arithmetic, and a query among others with the query alone. --set NAME, --seed N.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -49,7 +49,8 @@ struct Cache {
       std::memset(memory.back().data(), 0xff, size);
     }
     for (uint32_t at = 0; at < of.positions(); ++at) {
-      kernels.write_cache({head, memory[at / 16].data(), at % 16, in.keys.data() + at * of.key_width,
+      kernels.write_cache({head, memory[at / 16].data(), at % 16,
+                           in.keys.data() + at * of.key_width,
                            in.values.data() + at * of.value_width});
     }
     for (const auto& block : memory) blocks.push_back(block.data());

@@ -1,5 +1,5 @@
-// Kernels that work on rows: every set is compared with the plain one bit by bit, the plain one with
-// double arithmetic. --set NAME: that set only; --seed N.
+// Kernels that work on rows: every set is compared with the plain one bit by bit, the plain one
+// with double arithmetic. --set NAME: that set only; --seed N.
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>

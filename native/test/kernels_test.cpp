@@ -1,6 +1,6 @@
-// Matrix kernels: one list of (format, kernel, set). Every set is compared with the plain one bit by
-// bit, the plain one with double arithmetic, and a row beside others with the row alone.
-// --set NAME: that set only; --seed N.
+// Matrix kernels: one list of (format, kernel, set). Every set is compared with the plain one bit
+// by bit, the plain one with double arithmetic, and a row beside others with the row alone. --set
+// NAME: that set only; --seed N.
 #include <cmath>
 
 #include "check.h"

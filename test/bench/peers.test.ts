@@ -3,7 +3,7 @@ import { prepareLlama } from '../../bench/peers/llama.ts';
 import { prepareMlxLm } from '../../bench/peers/mlx-lm.ts';
 
 describe('peers', () => {
-  it('say why they are absent, and install nothing, for a model that they cannot read', async () => {
+  it('say why they are absent, and install nothing, for a foreign model', async () => {
     const nowhere = '/nonexistent/cache';
     expect(await prepareLlama('/nonexistent', nowhere, '/models/folder')).toEqual({
       name: 'node-llama-cpp',

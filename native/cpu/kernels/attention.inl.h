@@ -29,7 +29,8 @@ inline Visible visible_to(const AttentionArguments& arguments, uint32_t position
   const uint32_t begin = arguments.span * span_positions;
   const uint32_t window = arguments.window;
   const uint32_t oldest = window > 0 && position + 1 > window ? position + 1 - window : 0;
-  const uint32_t end = position + 1 < begin + span_positions ? position + 1 : begin + span_positions;
+  const uint32_t span_end = begin + span_positions;
+  const uint32_t end = position + 1 < span_end ? position + 1 : span_end;
   return {oldest > begin ? oldest : begin, end};
 }
 
@@ -144,7 +145,9 @@ void attend_tile(const AttentionArguments& arguments, uint32_t query) {
   for (; block + together <= blocks.end / lanes; block += together) {
     score_blocks<Type, Queries, together>(arguments, block, tile);
   }
-  for (; block < blocks.end / lanes; ++block) score_blocks<Type, Queries, 1>(arguments, block, tile);
+  for (; block < blocks.end / lanes; ++block) {
+    score_blocks<Type, Queries, 1>(arguments, block, tile);
+  }
   for (int i = 0; i < Queries; ++i) {
     if (visible[i].end > visible[i].first) {
       weigh(arguments, blocks, visible[i], tile.weights[i], tile.partials[i]);

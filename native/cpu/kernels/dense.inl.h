@@ -18,8 +18,8 @@ ALWAYS_INLINE void with_dense_format(PackedFormat format, Function function) {
   function.template operator()<PackedFormat::bf16>();
 }
 
-/// `Rows` rows times `Panels` panels: enough independent sums to hide the latency of an fma. One fma
-/// an input, ascending.
+/// `Rows` rows times `Panels` panels: enough independent sums to hide the latency of an fma. One
+/// fma an input, ascending.
 template <PackedFormat Format, int Rows, int Panels>
 void dense_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel) {
   const PackedWeight& weight = *arguments.weight;

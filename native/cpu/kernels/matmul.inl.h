@@ -10,8 +10,8 @@ struct RowsAt {
   uint32_t inputs;
 };
 
-/// Asks for the weights that come 2 KB later: the processor's own prefetching stops at each page and
-/// runs too little ahead for kernels that use what they read within a few cycles.
+/// Asks for the weights that come 2 KB later: the processor's own prefetching stops at each page
+/// and runs too little ahead for kernels that use what they read within a few cycles.
 template <int Bits>
 ALWAYS_INLINE void prefetch(const uint8_t* codes) {
   EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + 2048 + 64 * line);

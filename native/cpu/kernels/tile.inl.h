@@ -27,7 +27,8 @@ inline const uint8_t* panel_at(const PackedWeight& weight, uint32_t panel) {
 }
 
 /// Adds the bias and writes one row's outputs of a panel.
-__attribute__((noinline)) void finish(const MatmulArguments& arguments, uint32_t row, uint32_t panel, F sum) {
+__attribute__((noinline)) void finish(const MatmulArguments& arguments, uint32_t row,
+                                      uint32_t panel, F sum) {
   const size_t first = size_t{panel} * lanes, count = arguments.weight->outputs - first;
   if (arguments.bias != nullptr) sum = add(sum, load_n(arguments.bias + first, count));
   store_n(arguments.out + row * arguments.out_stride + first, sum, count);

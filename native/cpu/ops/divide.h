@@ -22,7 +22,8 @@ inline Division divide(uint32_t items, uint64_t nanoseconds, uint32_t threads) n
                                    std::min<uint64_t>(uint64_t{threads} * 4, total / least)});
   const uint64_t together = (items + std::min<uint64_t>(tasks, items) - 1) /
                             std::min<uint64_t>(tasks, items);
-  return {static_cast<uint32_t>(together), static_cast<uint32_t>((items + together - 1) / together)};
+  return {static_cast<uint32_t>(together),
+          static_cast<uint32_t>((items + together - 1) / together)};
 }
 
 }  // namespace cidery::cpu

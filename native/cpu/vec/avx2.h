@@ -183,9 +183,9 @@ inline I lookup16(const uint8_t* table, I nibbles) {
   return {_mm256_shuffle_epi8(both, nibbles.low), _mm256_shuffle_epi8(both, nibbles.high)};
 }
 
-/// Pairs of products are added in 16 bits as long as they fit: 2 * 127 * (2^Bits - 1) * steps. Codes
-/// of 8 bits would not fit even once: they are taken as signed, and the products as those of their
-/// magnitudes with values that carry their signs.
+/// Pairs of products are added in 16 bits as long as they fit: 2 * 127 * (2^Bits - 1) * steps.
+/// Codes of 8 bits would not fit even once: they are taken as signed, and the products as those of
+/// their magnitudes with values that carry their signs.
 template <int Bits>
 struct Dot {
   static constexpr int steps = Bits <= 4 ? 8 : Bits == 5 ? 4 : Bits == 6 ? 2 : 1;

@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/// NEON, with its dot product where the compiler may use it: four registers a virtual one. Meanings:
-/// plain.h.
+/// NEON, with its dot product where the compiler may use it: four registers a virtual one.
+/// Meanings: plain.h.
 inline constexpr int row_tile = 4;
 
 struct F {

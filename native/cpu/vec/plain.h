@@ -115,7 +115,9 @@ inline F to_f32(I a) {
   return lanewise([&](int lane) { return static_cast<float>(static_cast<int32_t>(a.at[lane])); });
 }
 /// 2^n for n from -126 to 127.
-inline F pow2(I n) { return lanewise([&](int lane) { return float_of((n.at[lane] + 127) << 23); }); }
+inline F pow2(I n) {
+  return lanewise([&](int lane) { return float_of((n.at[lane] + 127) << 23); });
+}
 
 /// Sum by halves: lanes 8 apart, then 4, 2, 1.
 inline float hsum(F a) {
