@@ -162,6 +162,10 @@ function checkEntries(entries, size) {
     if (method === 0 && packedBytes !== sizeBytes) throw new ZipError(`${name}: sizes differ`);
     total += sizeBytes;
   }
+  for (const { name } of entries) {
+    const file = foldersOf(name.toLowerCase()).find((path) => names.has(path));
+    if (file !== undefined) throw new ZipError(`${file} is a file and a folder in it`);
+  }
   if (total > unpackedMaxBytes) throw new ZipError(`it unpacks to ${total} bytes`);
   const byOffset = [...entries].sort((a, b) => a.offset - b.offset);
   let end = 0;
@@ -170,6 +174,15 @@ function checkEntries(entries, size) {
     end = offset + localBytes + packedBytes;
   }
   if (end > size) throw new ZipError('its last file is cut off');
+}
+
+/**
+ * The folders that a file lies in, such as `a` and `a/b` for `a/b/c`.
+ * @param {string} name
+ */
+function foldersOf(name) {
+  const parts = name.split('/').slice(0, -1);
+  return parts.map((_, index) => parts.slice(0, index + 1).join('/'));
 }
 
 /** @param {string} name */

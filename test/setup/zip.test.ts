@@ -96,6 +96,8 @@ describe('unpackZip', () => {
     await expect(unpack(zipOf(shared))).rejects.toThrow(/lies over/u);
     const twice = [{ name: 'a/B' }, { name: 'A/b' }];
     await expect(unpack(zipOf(twice))).rejects.toThrow(/in it twice/u);
+    const both = [{ name: 'x/A' }, { name: 'x/a/b' }];
+    await expect(unpack(zipOf(both))).rejects.toThrow(/x\/a is a file and a folder/u);
   });
 
   it('refuses zip64', async () => {
