@@ -1,9 +1,9 @@
 #!/usr/bin/env node
 // Builds the native tests and fuzzers as plain programs and runs them: `*_test.cpp` and
-// `fuzz_*.cpp` anywhere in native/, each with its own main, linked with everything that knows
-// neither Node nor an executor and with what else lies in native/test. One whose name begins with
-// `mlx` is linked with the mlx executor, too. With `--sanitize` under the address and undefined
-// behaviour sanitizers.
+// `fuzz_*.cpp` anywhere in native/, each with its own main, linked with everything that does not
+// know Node, the cpu executor among it, and with what else lies in native/test. One whose name
+// begins with `mlx` is linked with the mlx executor, too. With `--sanitize` under the address and
+// undefined behaviour sanitizers.
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,7 @@ import { createContext } from './setup/main.mjs';
 import { findMlx, mlxIdentity } from './setup/mlx.mjs';
 import { compileObjects } from './setup/objects.mjs';
 import { lastLines, run, words } from './setup/process.mjs';
-import { forEachSet } from './setup/sets.mjs';
+import { forEachSet, setSource } from './setup/sets.mjs';
 import { addonSources, nativeTestHelpers, nativeTests } from './setup/sources.mjs';
 
 /** @typedef {import('./setup/compiler.mjs').Compiler} Compiler */
@@ -22,6 +22,8 @@ import { addonSources, nativeTestHelpers, nativeTests } from './setup/sources.mj
 /** @typedef {import('./setup/mlx.mjs').Mlx} Mlx */
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
+/** @type {import('./setup/sources.mjs').AddonName[]} */
+const addonNames = ['cpu', 'mlx'];
 /** A fuzzer bounds itself; one that takes this long hangs. */
 const testTimeoutMs = 5 * 60_000;
 const sanitizers = words(
@@ -64,19 +66,27 @@ async function check(context, extra, folder) {
  */
 async function build({ context, compiler, extra, folder }, test, mlx) {
   const withMlx = needsMlx(test) ? mlx : undefined;
-  const common = [...compileFlags(context.platform), ...extra];
+  const plain = compileFlags(context.platform);
+  const common = [...plain, ...extra];
   const forMlx = withMlx === undefined ? [] : mlxFlags(withMlx);
+  /**
+   * The kernels are compiled without sanitizers: with them one set takes the compiler minutes.
+   * @param {string} source
+   */
+  const flagsOf = (source) => (source === setSource ? plain : common);
   /** @param {string} source */
   const task = (source) => ({
     source,
     object: join(folder, `${source.slice('native/'.length)}.o`),
-    flags: source.startsWith('native/mlx/') ? [...common, ...forMlx] : common,
+    flags: source.startsWith('native/mlx/') ? [...common, ...forMlx] : flagsOf(source),
     environment: `${compiler.identity} ${mlxIdentity(context)}`,
   });
-  const sources = addonSources(root, withMlx === undefined ? 'cpu' : 'mlx')
+  const executors = withMlx === undefined ? addonNames.slice(0, 1) : addonNames;
+  const sources = executors
+    .flatMap((addon) => addonSources(root, addon))
     .filter(({ kind }) => kind !== 'face')
     .map(({ path }) => path);
-  const tasks = [...sources, ...nativeTestHelpers(root), test]
+  const tasks = [...new Set([...sources, ...nativeTestHelpers(root), test])]
     .map(task)
     .flatMap((one) => forEachSet(root, context.arch, one));
   await compileObjects(context, compiler, tasks);

@@ -66,6 +66,7 @@ Status CpuExecutor::step(const program::StepPlan& plan, program::StepResult& res
     return {"out_of_memory", "no memory for a step"};
   }
   failed_ = false;
+  peak_bytes_ = memory().peak_bytes;
   return {};
 }
 
@@ -162,7 +163,7 @@ program::MemoryUse CpuExecutor::memory() const noexcept {
   use.weight_bytes = weights_.used_bytes();
   use.cache_bytes = cache_ ? cache_->used_bytes() : 0;
   use.active_bytes = use.weight_bytes + use.cache_bytes + arena_.used_bytes();
-  use.peak_bytes = use.active_bytes;
+  use.peak_bytes = std::max(peak_bytes_, use.active_bytes);
   return use;
 }
 

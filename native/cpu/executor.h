@@ -46,6 +46,7 @@ class CpuExecutor final : public program::Executor {
   std::optional<BlockCache> cache_;  // made by bind, as what follows
   std::optional<BoundProgram> bound_;
   Pass pass_;
+  uint64_t peak_bytes_ = 0;  // the most that was in use at the end of a step
   bool failed_ = false;
 };
 

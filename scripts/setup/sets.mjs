@@ -9,7 +9,7 @@ import { findProgram, lastLines, run } from './process.mjs';
 const listTimeoutMs = 60_000;
 
 /** The source that is compiled once for each instruction set. */
-const setSource = 'native/cpu/target.cpp';
+export const setSource = 'native/cpu/target.cpp';
 
 /**
  * The instruction sets that kernels are compiled for on an architecture, best first, with the
