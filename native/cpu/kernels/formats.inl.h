@@ -15,7 +15,9 @@ ALWAYS_INLINE F load_factor(const uint8_t* from, FactorType type) {
 }
 inline size_t factor_bytes(FactorType type) { return type == FactorType::f32 ? 64 : 32; }
 
-ALWAYS_INLINE I bytes_of(int byte) { return set_i(byte * 0x01010101); }
+ALWAYS_INLINE I bytes_of(uint32_t byte) {
+  return set_i(static_cast<int32_t>(byte * 0x01010101u));
+}
 
 /// Codes of the Quad-th 4 inputs, 4 bytes a lane, out of planes of 4, 2 and 1 bits.
 template <int Bits, int Quad>
