@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
 #include <vector>
 
@@ -41,6 +42,13 @@ volatile uint64_t sink;
 
 #if defined(__x86_64__)
 
+/// What is not used is not computed.
+void use(const void* sum) {
+  uint64_t word;
+  std::memcpy(&word, sum, sizeof word);
+  sink = word;
+}
+
 // Twelve sums hide every latency. The operands come from memory once, so nothing is known of them.
 alignas(64) const uint8_t operands[128] = {1, 2, 3};
 
@@ -57,7 +65,7 @@ __attribute__((target("avx2"))) void multiply_avx2() {
       __asm__ volatile("" : "+x"(sum));
     }
   }
-  for (const __m256i sum : sums) sink = static_cast<uint64_t>(_mm256_extract_epi64(sum, 0));
+  for (const __m256i sum : sums) use(&sum);
 }
 
 __attribute__((target("avx512bw"))) void multiply_avx512() {
@@ -73,7 +81,7 @@ __attribute__((target("avx512bw"))) void multiply_avx512() {
       __asm__ volatile("" : "+v"(sum));
     }
   }
-  for (const __m512i sum : sums) sink = static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+  for (const __m512i sum : sums) use(&sum);
 }
 
 __attribute__((target("avx512bw,avx512vnni"))) void multiply_vnni() {
@@ -87,7 +95,7 @@ __attribute__((target("avx512bw,avx512vnni"))) void multiply_vnni() {
       __asm__ volatile("" : "+v"(sum));
     }
   }
-  for (const __m512i sum : sums) sink = static_cast<uint64_t>(_mm512_reduce_add_epi64(sum));
+  for (const __m512i sum : sums) use(&sum);
 }
 
 __attribute__((target("avx2,fma"))) void fma_avx2() {
@@ -97,7 +105,7 @@ __attribute__((target("avx2,fma"))) void fma_avx2() {
 #pragma GCC unroll 12
     for (int j = 0; j < 12; ++j) sums[j] = _mm256_fmadd_ps(a, a, sums[j]);
   }
-  for (const __m256 sum : sums) sink = static_cast<uint64_t>(_mm256_cvtss_f32(sum));
+  for (const __m256 sum : sums) use(&sum);
 }
 
 __attribute__((target("avx512f"))) void fma_avx512() {
@@ -107,7 +115,7 @@ __attribute__((target("avx512f"))) void fma_avx512() {
 #pragma GCC unroll 12
     for (int j = 0; j < 12; ++j) sums[j] = _mm512_fmadd_ps(a, a, sums[j]);
   }
-  for (const __m512 sum : sums) sink = static_cast<uint64_t>(_mm512_cvtss_f32(sum));
+  for (const __m512 sum : sums) use(&sum);
 }
 
 #endif

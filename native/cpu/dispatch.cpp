@@ -12,7 +12,13 @@ namespace cidery::cpu {
   extern const Kernels kernels; \
   }
 #if defined(__x86_64__)
+SET(avx512vnni)
+SET(avx512)
 SET(avx2)
+#elif defined(__aarch64__)
+SET(i8mm)
+SET(dotprod)
+SET(neon)
 #endif
 SET(plain)
 #undef SET
@@ -27,7 +33,13 @@ struct Candidate {
 /// Best first.
 const Candidate candidates[] = {
 #if defined(__x86_64__)
+    {avx512vnni::kernels, [](const Processor& has) { return has.avx512vnni; }},
+    {avx512::kernels, [](const Processor& has) { return has.avx512; }},
     {avx2::kernels, [](const Processor& has) { return has.avx2; }},
+#elif defined(__aarch64__)
+    {i8mm::kernels, [](const Processor& has) { return has.i8mm; }},
+    {dotprod::kernels, [](const Processor& has) { return has.dotprod; }},
+    {neon::kernels, [](const Processor&) { return true; }},
 #endif
     {plain::kernels, [](const Processor&) { return true; }},
 };

@@ -7,6 +7,12 @@
 
 #include "cpu/kernels.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+// With what the sanitizers add to each access, optimizing takes longer than all that it saves.
+#pragma GCC optimize("O0")
+#undef __OPTIMIZE__
+#endif
+
 #if defined(__x86_64__)
 // GCC 12 warns of registers that its own header leaves undefined on purpose.
 #pragma GCC diagnostic push

@@ -138,7 +138,12 @@ Selection::Selection(int count, char** arguments) {
     if (name == "--seed") seed = std::strtoull(arguments[i + 1], nullptr, 10);
     if (name == "--set") only = arguments[i + 1];
   }
-  if (!only.empty()) sets.push_back(&cpu::choose_kernels(only));
+  try {
+    if (!only.empty()) sets.push_back(&cpu::choose_kernels(only));
+  } catch (const Error& error) {
+    std::printf("%s\n", error.what());
+    std::exit(2);
+  }
   for (const std::string_view name : cpu::possible_sets()) {
     if (only.empty()) sets.push_back(&cpu::choose_kernels(name));
   }

@@ -63,7 +63,7 @@ class Guarded {
 using Random = std::mt19937_64;
 
 /// What the command line of a kernel test asks for: --set NAME (else every set that this processor
-/// has), --seed N. Throws Error `isa_unsupported`.
+/// has), --seed N. Leaves with status 2 where the processor lacks the set.
 struct Selection {
   std::vector<const cpu::Kernels*> sets;
   uint64_t seed = 1;

@@ -194,9 +194,11 @@ export class Scheduler {
     const copies: { from: number; to: number; positions: number }[] = [];
     const stillWaiting: Sequence[] = [];
     for (const sequence of this.#waiting) {
-      const claim = this.#mayStart(sequence, copies)
-        ? this.#slots.claim(sequence.key, sequence.history, reusableMax(sequence))
-        : null;
+      // Prefixes are compared only when there is a slot to give: many may wait, with long prompts.
+      const claim =
+        this.#slots.hasFree && this.#mayStart(sequence, copies)
+          ? this.#slots.claim(sequence.key, sequence.history, reusableMax(sequence))
+          : null;
       if (claim === null) {
         stillWaiting.push(sequence);
         continue;

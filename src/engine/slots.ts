@@ -65,6 +65,11 @@ export class Slots {
     return { slot: target.index, reused, copyFrom };
   }
 
+  /** Whether some slot has no owner. */
+  get hasFree(): boolean {
+    return this.#slots.some((slot) => slot.owner === null);
+  }
+
   /** Where the longest prefix of `tokens` lies, of at most `reusableMax` positions. */
   prefixOf(
     tokens: readonly number[],

@@ -1,4 +1,5 @@
 import { limits } from '../base/limits.ts';
+import { Rate } from '../base/rate.ts';
 import type { Clock } from '../ports/clock.ts';
 
 /** What a pull tells while it runs. */
@@ -46,8 +47,7 @@ export class PullProgress {
   readonly #totals: ReadonlyMap<string, number>;
   readonly #bytes = new Map<string, number>();
   readonly #totalBytes: number;
-  /** (time, bytes that came until then), oldest first, as far back as the rate looks. */
-  #samples: { atMs: number; received: number }[] = [];
+  readonly #rate = new Rate(limits.progressRateWindowMs);
   #received = 0;
   #toldAtMs = Number.NEGATIVE_INFINITY;
 
@@ -78,6 +78,7 @@ export class PullProgress {
   #tell(file: string): void {
     const nowMs = this.#clock.monotonic();
     this.#toldAtMs = nowMs;
+    this.#rate.add(nowMs, this.#received);
     this.#onEvent({
       kind: 'progress',
       file,
@@ -85,16 +86,7 @@ export class PullProgress {
       fileTotalBytes: this.#totals.get(file) ?? 0,
       bytes: [...this.#bytes.values()].reduce((sum, bytes) => sum + bytes, 0),
       totalBytes: this.#totalBytes,
-      bytesPerS: this.#rate(nowMs),
+      bytesPerS: Math.round(this.#rate.perSecond()),
     });
-  }
-
-  #rate(nowMs: number): number {
-    this.#samples.push({ atMs: nowMs, received: this.#received });
-    const since = nowMs - limits.progressRateWindowMs;
-    this.#samples = this.#samples.filter(({ atMs }) => atMs >= since);
-    const oldest = this.#samples[0];
-    if (oldest === undefined || oldest.atMs === nowMs) return 0;
-    return Math.round(((this.#received - oldest.received) * 1000) / (nowMs - oldest.atMs));
   }
 }

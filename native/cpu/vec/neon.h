@@ -178,22 +178,33 @@ inline I lookup16(const uint8_t* table, I nibbles) {
   LANEWISE(I, vreinterpretq_u32_u8(vqtbl1q_u8(entries, bytes_in(nibbles.at[part]))));
 }
 
-/// Codes of 8 bits are taken as signed, 128 less; others fit as they are.
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+inline constexpr bool multiplies_unsigned = true;
+#else
+inline constexpr bool multiplies_unsigned = false;
+#endif
+
+/// Adds to each lane the products of its 4 codes with 4 values; codes are signed unless
+/// `multiplies_unsigned`.
+inline int32x4_t multiply_add(int32x4_t sum, uint8x16_t codes, int8x16_t values) {
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+  return vusdotq_s32(sum, codes, values);
+#elif defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_s32(sum, vreinterpretq_s8_u8(codes), values);
+#else
+  const int8x16_t with_sign = vreinterpretq_s8_u8(codes);
+  const int16x8_t low = vmull_s8(vget_low_s8(with_sign), vget_low_s8(values));
+  const int16x8_t high = vmull_s8(vget_high_s8(with_sign), vget_high_s8(values));
+  return vaddq_s32(sum, vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high)));
+#endif
+}
+
+/// Where codes of 8 bits are taken as signed they are 128 less; others fit as they are.
 template <int Bits>
 struct Dot {
+  static constexpr bool centred = Bits == 8 && !multiplies_unsigned;
   I sum = set_i(0);
 
-  static uint32x4_t multiply(uint32x4_t sum, int8x16_t codes, int8x16_t values) {
-    const int32x4_t before = vreinterpretq_s32_u32(sum);
-#if defined(__ARM_FEATURE_DOTPROD)
-    return vreinterpretq_u32_s32(vdotq_s32(before, codes, values));
-#else
-    const int16x8_t low = vmull_s8(vget_low_s8(codes), vget_low_s8(values));
-    const int16x8_t high = vmull_s8(vget_high_s8(codes), vget_high_s8(values));
-    const int32x4_t pairs = vpaddq_s32(vpaddlq_s16(low), vpaddlq_s16(high));
-    return vreinterpretq_u32_s32(vaddq_s32(before, pairs));
-#endif
-  }
   template <int Step>
   void add_product(I codes, const int8_t* values) {
     int32_t four;
@@ -201,12 +212,13 @@ struct Dot {
     const int8x16_t all = vreinterpretq_s8_s32(vdupq_n_s32(four));
     EACH_PART {
       uint8x16_t bytes = bytes_in(codes.at[part]);
-      if constexpr (Bits == 8) bytes = veorq_u8(bytes, vdupq_n_u8(128));
-      sum.at[part] = multiply(sum.at[part], vreinterpretq_s8_u8(bytes), all);
+      if constexpr (centred) bytes = veorq_u8(bytes, vdupq_n_u8(128));
+      const int32x4_t before = vreinterpretq_s32_u32(sum.at[part]);
+      sum.at[part] = vreinterpretq_u32_s32(multiply_add(before, bytes, all));
     }
   }
   I total([[maybe_unused]] int32_t value_sum) const {
-    if constexpr (Bits == 8) return add_i(sum, set_i(128 * value_sum));
+    if constexpr (centred) return add_i(sum, set_i(128 * value_sum));
     else return sum;
   }
 };

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+
+/// Ranks of one instance talking to each other. Knows no program and no tensor.
+namespace cidery::group {
+
+/// Where a rank listens.
+struct Address {
+  std::string host;  // a numeric IPv4 or IPv6 address
+  uint16_t port = 0;
+};
+
+struct GroupOptions {
+  uint32_t rank = 0;
+  std::vector<Address> addresses;  // of every rank, in rank order; its length is the group's size
+  std::array<std::byte, 32> key{};  // shared by the ranks of this attempt and by nobody else
+  uint32_t connect_ms = 30'000;     // until every rank has connected
+  uint32_t silence_ms = 3'000;      // a peer from which nothing was heard for so long is lost
+  uint32_t wait_ms = 120'000;       // longest wait for a peer that is alive and sends no data
+};
+
+enum class Element : uint32_t { f32 = 0, bf16 = 1 };
+
+/// Collectives between ranks. Every call comes from one thread, the step thread, and every rank
+/// makes the same calls in the same order (send and receive in pairs). A status that is not ok ends
+/// the group: later calls return the same. Codes: `group_peer_lost` (its end closed), `group_silent`
+/// (nothing heard within `silence_ms`), `group_timeout` (alive, but no data within `wait_ms`),
+/// `group_corrupt` (a frame that was altered, cut, replayed or out of order), `group_mismatch` (the
+/// ranks do not make the same calls). None throws.
+class Group {
+ public:
+  virtual ~Group() = default;
+  virtual uint32_t rank() const noexcept = 0;
+  virtual uint32_t size() const noexcept = 0;
+
+  /// `data` becomes the sum over all ranks: parts added in rank order in f32, rounded once, so that
+  /// an element's result depends on its parts alone.
+  virtual Status all_sum(void* data, size_t count, Element element) noexcept = 0;
+  /// `out` becomes the ranks' parts, one behind the other; `bytes[r]` is rank r's, own included.
+  /// `mine` may lie at its place within `out`.
+  virtual Status all_gather(const void* mine, void* out,
+                            const std::vector<size_t>& bytes) noexcept = 0;
+  virtual Status broadcast(void* data, size_t bytes, uint32_t root) noexcept = 0;
+  virtual Status send(const void* data, size_t bytes, uint32_t to) noexcept = 0;
+  virtual Status receive(void* data, size_t bytes, uint32_t from) noexcept = 0;
+};
+
+/// A socket that waits for the other ranks.
+class Listener {
+ public:
+  virtual ~Listener() = default;
+  virtual uint16_t port() const noexcept = 0;
+};
+
+/// Listens on a free port of `host`. Throws Error `group_listen_failed`.
+std::unique_ptr<Listener> listen(const std::string& host);
+
+/// Connects to every other rank and proves to each that it has the key. Throws Error
+/// `group_connect_failed` that names the rank, `group_refused` when one has another key.
+std::unique_ptr<Group> connect_tcp(std::unique_ptr<Listener> listener, const GroupOptions& options);
+
+/// `size` groups within one process, one for each of `size` threads: for tests.
+std::vector<std::unique_ptr<Group>> open_local(uint32_t size);
+
+}  // namespace cidery::group
