@@ -62,8 +62,10 @@ export async function openModel(
     waitingMax: limits.sequencesWaitingMax,
     contextLength,
     sharedPrefixMin: limits.sharedPrefixMin,
+    batches: 1,
   });
-  return { model, engine, loop: new StepLoop(addon, engine, scheduler, on.failure), contextLength };
+  const loop = new StepLoop(addon, engine, scheduler, 1, on.failure);
+  return { model, engine, loop, contextLength };
 }
 
 function fittingContext(

@@ -98,8 +98,9 @@ describe('a rank that cannot go on says why and leaves', () => {
     expect(failed).toMatchObject({ fault: { code: 'out_of_memory' } });
     expect(session.left).toEqual([1]);
     await new Promise((resolve) => setTimeout(resolve, 50));
-    // The daemon tells the requests; the rank has nothing more to say, and steps no more.
-    expect([said.at(-1), steps]).toEqual([failed, 4]);
+    // The daemon tells the requests; the rank says no more, and asks for no step behind the one
+    // that was ahead.
+    expect([said.at(-1), steps]).toEqual([failed, 5]);
   });
 
   test('a step brings what is no result', async () => {

@@ -32,6 +32,7 @@ const limits: SchedulerLimits = {
   waitingMax: 100,
   contextLength: 64,
   sharedPrefixMin: 4,
+  batches: 1,
 };
 
 /**
@@ -45,6 +46,7 @@ function nextToken(tokens: readonly number[]): number {
 /** Executes plans as the addon would, on token lists in place of keys and values. */
 class FakeExecutor {
   readonly held: number[][];
+  readonly drawn = new Map<number, number>();
   computed = 0;
 
   constructor(slots: number) {
@@ -60,12 +62,15 @@ class FakeExecutor {
     }
     expect(new Set(plan.sequences.map((s) => s.slot)).size).toBe(plan.sequences.length);
     const sequences = plan.sequences.map(({ slot, firstPosition, tokens, want }) => {
-      invariant(tokens !== 'lastSample', 'literal tokens');
       const held = this.at(slot);
       expect(held.length).toBeGreaterThanOrEqual(firstPosition);
-      this.held[slot] = [...held.slice(0, firstPosition), ...tokens];
-      this.computed += tokens.length;
+      if (tokens === 'lastSample') expect(held.length).toBe(firstPosition);
+      const literals = tokens === 'lastSample' ? [this.lastSample(slot)] : tokens;
+      this.held[slot] = [...held.slice(0, firstPosition), ...literals];
+      this.computed += literals.length;
       const token = want.kind === 'sample' ? nextToken(this.at(slot)) : null;
+      this.drawn.delete(slot);
+      if (token !== null) this.drawn.set(slot, token);
       return {
         slot,
         token,
@@ -76,6 +81,12 @@ class FakeExecutor {
       };
     });
     return { number: plan.number, sequences };
+  }
+
+  lastSample(slot: number): number {
+    const token = this.drawn.get(slot);
+    invariant(token !== undefined, 'the slot drew a token in its last step');
+    return token;
   }
 
   /** Positions that all slots hold, each rounded up as the table counts them. */
@@ -106,14 +117,22 @@ function tokensOf(events: readonly SequenceEvent[], key: string): number[] {
   );
 }
 
-function run(scheduler: Scheduler, executor: FakeExecutor, each?: () => void): SequenceEvent[] {
+const everyFifth = new Set(Array.from({ length: 200 }, (_, i) => i * 5));
+
+/** Runs until nothing is left to do, with so many steps in flight. */
+function run(scheduler: Scheduler, executor: FakeExecutor, inFlight = 2): SequenceEvent[] {
   const events: SequenceEvent[] = [];
+  const flying: StepResult[] = [];
   for (let steps = 0; steps < 10_000; steps++) {
-    const plan = scheduler.plan();
-    if (plan === null) return events;
-    scheduler.complete(executor.step(plan));
+    while (flying.length < inFlight) {
+      const plan = scheduler.plan();
+      if (plan === null) break;
+      flying.push(executor.step(plan));
+    }
+    const oldest = flying.shift();
+    if (oldest === undefined) return events;
+    scheduler.complete(oldest);
     events.push(...scheduler.takeEvents());
-    each?.();
   }
   throw new Error('the scheduler does not come to rest');
 }
@@ -192,6 +211,42 @@ describe('scheduler', () => {
     expect(executor.computed).toBe(20 + 1 + 2 * 2);
   });
 
+  test('a step ahead takes the token that the step before it draws', () => {
+    const executor = new FakeExecutor(1);
+    const scheduler = new Scheduler(new Slots(1, 64, 4), limits);
+    scheduler.add(sequence('a', [1, 2], 4));
+    const first = scheduler.plan();
+    const second = scheduler.plan();
+    expect(second?.sequences).toMatchObject([{ firstPosition: 2, tokens: 'lastSample' }]);
+    // A third would be thrown away more often than it helps.
+    expect(scheduler.plan()).toBeNull();
+    for (const plan of [first, second]) {
+      invariant(plan !== null, 'a plan');
+      scheduler.complete(executor.step(plan));
+    }
+    const events = [...scheduler.takeEvents(), ...run(scheduler, executor)];
+    expect(tokensOf(events, 'a')).toEqual(expectedAnswer([1, 2], 4));
+  });
+
+  test('the sequences of a pipeline take turns in batches', () => {
+    const executor = new FakeExecutor(4);
+    const scheduler = new Scheduler(new Slots(4, 256, 4), { ...limits, batches: 2 });
+    const keys = ['a', 'b', 'c', 'd'];
+    for (const [index, key] of keys.entries()) scheduler.add(sequence(key, [index], 9));
+    const plans = [scheduler.plan(), scheduler.plan(), scheduler.plan()];
+    const slots = plans.map((plan) => plan?.sequences.map(({ slot }) => slot));
+    expect(slots).toEqual([slots[2], expect.arrayContaining([]), slots[0]]);
+    expect(new Set([...(slots[0] ?? []), ...(slots[1] ?? [])]).size).toBe(4);
+    for (const plan of plans) {
+      invariant(plan !== null, 'a plan');
+      scheduler.complete(executor.step(plan));
+    }
+    const events = [...scheduler.takeEvents(), ...run(scheduler, executor, 3)];
+    for (const [index, key] of keys.entries()) {
+      expect(tokensOf(events, key)).toEqual(expectedAnswer([index], 9));
+    }
+  });
+
   test('a stop id ends a sequence', () => {
     const executor = new FakeExecutor(1);
     const scheduler = new Scheduler(new Slots(1, 64, 4), limits);
@@ -230,13 +285,17 @@ describe('scheduler', () => {
     const world = fc.record({
       slots: fc.integer({ min: 1, max: 5 }),
       budget: fc.integer({ min: 64, max: 200 }),
+      batches: fc.integer({ min: 1, max: 3 }),
+      inFlight: fc.integer({ min: 1, max: 4 }),
+      stopIds: fc.constantFrom(new Set<number>(), everyFifth),
       arrivals: fc.array(arrival, { minLength: 1, maxLength: 12 }),
     });
     fc.assert(
-      fc.property(world, ({ slots, budget, arrivals }) => {
+      fc.property(world, ({ slots, budget, batches, inFlight, stopIds, arrivals }) => {
         const table = new Slots(slots, budget, 4);
-        const scheduler = new Scheduler(table, limits);
+        const scheduler = new Scheduler(table, { ...limits, batches });
         const executor = new FakeExecutor(slots);
+        const flying: StepResult[] = [];
         const prompts = arrivals.map(({ shared, prefix, own }) => [
           ...Array.from({ length: prefix }, (_, i) => shared * 100 + i),
           ...own,
@@ -248,25 +307,30 @@ describe('scheduler', () => {
         for (let step = 0; step < 3_000; step++) {
           for (const next of pending.filter((p) => p.at <= step)) {
             const prompt = prompts[Number(next.key.slice(1))] ?? [];
-            scheduler.add(sequence(next.key, prompt, next.maxTokens));
+            scheduler.add({ ...sequence(next.key, prompt, next.maxTokens), stopIds });
             if (next.leaveAfter !== null) leaving.set(next.key, step + next.leaveAfter);
           }
           pending = pending.filter((p) => p.at > step);
           const plan = scheduler.plan();
           for (const [key, at] of leaving) if (at === step) scheduler.remove(key);
-          if (plan === null) {
-            if (pending.length === 0 && scheduler.waiting === 0) break;
-            continue;
+          if (plan !== null) {
+            flying.push(executor.step(plan));
+            most = Math.max(most, executor.heldPositions(table) - budget);
           }
-          scheduler.complete(executor.step(plan));
-          most = Math.max(most, executor.heldPositions(table) - budget);
+          if (plan === null || flying.length >= inFlight) {
+            const oldest = flying.shift();
+            if (oldest !== undefined) scheduler.complete(oldest);
+            else if (pending.length === 0 && scheduler.waiting === 0) break;
+          }
           events.push(...scheduler.takeEvents());
         }
         // A copied prefix counts twice until its source may go; the cpu executor has room for it.
         expect(most).toBeLessThanOrEqual(limits.contextLength);
         for (const [index, { maxTokens, leaveAfter }] of arrivals.entries()) {
           const got = tokensOf(events, `s${index}`);
-          const wanted = expectedAnswer(prompts[index] ?? [], maxTokens);
+          const endless = expectedAnswer(prompts[index] ?? [], maxTokens);
+          const stop = endless.findIndex((token) => stopIds.has(token));
+          const wanted = stop < 0 ? endless : endless.slice(0, stop + 1);
           if (leaveAfter === null) expect(got).toEqual(wanted);
           else expect(got).toEqual(wanted.slice(0, got.length));
         }

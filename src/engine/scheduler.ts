@@ -47,35 +47,58 @@ export interface SchedulerLimits {
   readonly contextLength: number;
   /** A wait for another sequence's prompt must save at least this many positions. */
   readonly sharedPrefixMin: number;
+  /** Stages of a pipeline: sequences are divided into as many batches, which take turns. */
+  readonly batches: number;
 }
 
 interface Sequence extends NewSequence {
+  /** Tokens that are known. */
   readonly history: number[];
   slot: number;
+  batch: number;
+  /** Positions that completed steps have computed. */
   computed: number;
+  /** Positions that steps have computed or will, those in flight included. */
+  planned: number;
+  /** Tokens that steps in flight draw: behind `history`, and not known yet. */
+  unknown: number;
   drawn: number;
   admitted: boolean;
+  /** Counts its places: what a step brings for an earlier one is dropped. */
+  stay: number;
 }
 
+/** A sequence's part of a step in flight. */
 interface Planned {
   readonly sequence: Sequence;
+  readonly stay: number;
+  readonly from: number;
   readonly count: number;
+  /** The step computes the last token there is, and so brings what the sequence wants. */
   readonly last: boolean;
 }
 
 /**
+ * Steps in flight that may each draw a token for one sequence: the one that runs, and the one that
+ * follows it at once. What is drawn beyond a sequence's end is dropped.
+ */
+const unknownMax = 2;
+
+/**
  * Decides what each step computes: the next token of every running sequence, and beside them a
  * bounded share of the prompts that are being read, fairly. Sequences join and leave between steps.
- * Pure: it knows neither time nor addon. One plan at a time: `complete` follows each `plan` that
- * was not null.
+ * Pure: it knows neither time nor addon. Several plans may be in flight; their results come in the
+ * order of the plans. A plan ahead takes a token that is not known yet as the sample of the step
+ * before it.
  */
 export class Scheduler {
   readonly #slots: Slots;
   readonly #limits: SchedulerLimits;
   #waiting: Sequence[] = [];
   #running: Sequence[] = [];
-  #inFlight: Planned[] | null = null;
+  readonly #inFlight: { readonly number: number; readonly planned: readonly Planned[] }[] = [];
   #number = 0;
+  #turn = 0;
   #events: SequenceEvent[] = [];
 
   constructor(slots: Slots, limits: SchedulerLimits) {
@@ -108,9 +131,13 @@ export class Scheduler {
       ...sequence,
       history,
       slot: -1,
+      batch: 0,
       computed: 0,
+      planned: 0,
+      unknown: 0,
       drawn: 0,
       admitted: false,
+      stay: 0,
     });
   }
 
@@ -121,29 +148,29 @@ export class Scheduler {
     if (leaving !== undefined) this.#leave(leaving);
   }
 
-  /** The next step, or null when there is nothing to do. */
+  /** The next step, or null when there is nothing to do before a result comes in. */
   plan(): StepPlan | null {
-    invariant(this.#inFlight === null, 'a step is planned while another runs');
     const copies = this.#admit();
     const sources = new Set(copies.map((copy) => copy.from));
-    const planned = this.#withinMemory([...this.#decodes(), ...this.#prompts()], sources);
+    for (const { to, positions } of copies) this.#slots.hold(to, positions);
+    const planned = this.#withinMemory(this.#nextBatch(), sources);
     const retired = this.#slots.takeRetired(sources);
     if (planned.length === 0 && copies.length === 0) return null;
-    this.#inFlight = planned;
     this.#number += 1;
-    return { number: this.#number, retired, copies, sequences: planned.map(plannedSequence) };
+    const sequences = planned.map(plannedSequence);
+    for (const taken of planned) this.#take(taken);
+    this.#inFlight.push({ number: this.#number, planned });
+    return { number: this.#number, retired, copies, sequences };
   }
 
-  /** Takes a step's result in. */
+  /** Takes the oldest step's result in. */
   complete(result: StepResult): void {
-    const planned = this.#inFlight;
-    invariant(planned !== null && result.number === this.#number, 'a result without its plan');
-    this.#inFlight = null;
-    for (const [index, { sequence, count, last }] of planned.entries()) {
+    const step = this.#inFlight.shift();
+    invariant(step !== undefined && result.number === step.number, 'a result without its plan');
+    for (const [index, { sequence, stay, from, count, last }] of step.planned.entries()) {
       const brought = result.sequences[index];
       invariant(brought !== undefined, 'a result lacks a sequence');
-      if (!this.#running.includes(sequence)) continue;
-      const from = sequence.computed;
+      if (sequence.stay !== stay) continue;
       this.#slots.extend(sequence.slot, sequence.history.slice(from, from + count));
       sequence.computed += count;
       if (last) this.#deliver(sequence, brought);
@@ -173,6 +200,7 @@ export class Scheduler {
     }
     const { token, logprob, alternatives } = brought;
     sequence.history.push(token);
+    sequence.unknown -= 1;
     sequence.drawn += 1;
     const full = sequence.history.length >= this.#limits.contextLength;
     const long = sequence.drawn >= sequence.maxTokens || full;
@@ -184,6 +212,14 @@ export class Scheduler {
   #leave(sequence: Sequence): void {
     this.#running = this.#running.filter((other) => other !== sequence);
     this.#slots.release(sequence.slot);
+    sequence.stay += 1;
+  }
+
+  /** A step in flight computes this part. */
+  #take({ sequence, count, last }: Planned): void {
+    sequence.planned += count;
+    this.#slots.hold(sequence.slot, sequence.planned);
+    if (last && sequence.work.kind === 'generate') sequence.unknown += 1;
   }
 
   /**
@@ -204,7 +240,9 @@ export class Scheduler {
         continue;
       }
       sequence.slot = claim.slot;
+      sequence.batch = this.#smallestBatch();
       sequence.computed = claim.reused;
+      sequence.planned = claim.reused;
       this.#running.push(sequence);
       if (claim.copyFrom !== null) {
         copies.push({ from: claim.copyFrom, to: claim.slot, positions: claim.reused });
@@ -239,19 +277,46 @@ export class Scheduler {
     return this.#slots.makeRoom(needed, kept) || this.#running.length === 0;
   }
 
-  #decodes(): Planned[] {
-    return this.#running
-      .filter((sequence) => sequence.computed === sequence.history.length - 1)
-      .map((sequence) => ({ sequence, count: 1, last: true }));
+  #smallestBatch(): number {
+    const sizes = Array.from({ length: this.#limits.batches }, () => 0);
+    for (const { batch } of this.#running) sizes[batch] = (sizes[batch] ?? 0) + 1;
+    return sizes.indexOf(Math.min(...sizes));
+  }
+
+  /** What the next batch that has something to do computes. */
+  #nextBatch(): Planned[] {
+    const { batches } = this.#limits;
+    for (let tried = 0; tried < batches; tried++) {
+      const batch = (this.#turn + tried) % batches;
+      const members = this.#running.filter((sequence) => sequence.batch === batch);
+      const planned = [...this.#decodes(members), ...this.#prompts(members)];
+      if (planned.length === 0) continue;
+      this.#turn = (batch + 1) % batches;
+      return planned;
+    }
+    return [];
+  }
+
+  /** Of sequences whose last token is all that no step computes yet. */
+  #decodes(members: readonly Sequence[]): Planned[] {
+    return members
+      .filter((sequence) => {
+        const { history, unknown, planned, drawn, maxTokens } = sequence;
+        const length = history.length + unknown;
+        if (planned !== length - 1) return false;
+        const draws = drawn + unknown < maxTokens && length < this.#limits.contextLength;
+        return unknown === 0 || (draws && unknown < unknownMax);
+      })
+      .map((sequence) => part(sequence, 1, true));
   }
 
   /**
    * Shares the step's prompt tokens among the prompts being read: small remainders first, the rest
    * evenly.
    */
-  #prompts(): Planned[] {
-    const reading = this.#running
-      .map((sequence) => ({ sequence, left: sequence.history.length - sequence.computed }))
+  #prompts(members: readonly Sequence[]): Planned[] {
+    const reading = members
+      .map((sequence) => ({ sequence, left: sequence.history.length - sequence.planned }))
       .filter(({ left }) => left > 1)
       .sort((a, b) => a.left - b.left);
     const planned: Planned[] = [];
@@ -265,7 +330,7 @@ export class Scheduler {
       // Logits of many rows come from one pass over the whole.
       const count = sequence.work.kind === 'logits' ? left : Math.min(left, share);
       budget -= count;
-      planned.push({ sequence, count, last: count === left });
+      planned.push(part(sequence, count, count === left));
     }
     return planned;
   }
@@ -279,7 +344,7 @@ export class Scheduler {
     let kept = planned;
     while (kept.length > 0) {
       const growth = kept.reduce(
-        (sum, { sequence, count }) => sum + this.#slots.growth(sequence.slot, count),
+        (sum, { sequence, from, count }) => sum + this.#slots.growth(sequence.slot, from + count),
         0,
       );
       if (this.#slots.makeRoom(growth, sources) || this.#running.length <= 1) break;
@@ -288,6 +353,8 @@ export class Scheduler {
       this.#leave(victim);
       this.#slots.forget(victim.slot);
       victim.computed = 0;
+      victim.planned = 0;
+      victim.unknown = 0;
       this.#waiting.unshift(victim);
       kept = kept.filter(({ sequence }) => sequence !== victim);
     }
@@ -295,14 +362,19 @@ export class Scheduler {
   }
 }
 
-function plannedSequence({ sequence, count, last }: Planned): PlannedSequence {
-  const { slot, computed, history, work } = sequence;
+function part(sequence: Sequence, count: number, last: boolean): Planned {
+  return { sequence, stay: sequence.stay, from: sequence.planned, count, last };
+}
+
+function plannedSequence({ sequence, from, count, last }: Planned): PlannedSequence {
+  const { slot, history, work } = sequence;
   const want = !last
     ? ({ kind: 'nothing' } as const)
     : work.kind === 'logits'
       ? ({ kind: 'logits', rows: work.rows } as const)
       : ({ kind: 'sample', sampler: work.sampler } as const);
-  return { slot, firstPosition: computed, tokens: history.slice(computed, computed + count), want };
+  const tokens = from < history.length ? history.slice(from, from + count) : 'lastSample';
+  return { slot, firstPosition: from, tokens, want };
 }
 
 /**

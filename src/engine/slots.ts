@@ -3,8 +3,10 @@ import { invariant } from '../base/error.ts';
 /** What a slot of the executor holds, and who uses it. */
 interface Slot {
   readonly index: number;
-  /** Tokens whose keys and values are in the slot, from position 0 on. */
+  /** Tokens whose keys and values completed steps have put into the slot, from position 0 on. */
   tokens: number[];
+  /** Positions that the executor holds for it when every step planned so far has run. */
+  held: number;
   owner: string | null;
   /** Order of the last use, for taking the one unused longest. */
   usedAt: number;
@@ -40,6 +42,7 @@ export class Slots {
     this.#slots = Array.from({ length: count }, (_, index) => ({
       index,
       tokens: [],
+      held: 0,
       owner: null,
       usedAt: 0,
     }));
@@ -101,6 +104,11 @@ export class Slots {
     slot.usedAt = ++this.#clock;
   }
 
+  /** A planned step leaves so many positions in the slot. */
+  hold(index: number, positions: number): void {
+    this.#at(index).held = positions;
+  }
+
   /** The owner has left; what was computed stays for others. */
   release(index: number): void {
     this.#at(index).owner = null;
@@ -110,6 +118,7 @@ export class Slots {
   forget(index: number): void {
     const slot = this.#at(index);
     slot.tokens = [];
+    slot.held = 0;
     this.#retired.push(index);
   }
 
@@ -120,7 +129,7 @@ export class Slots {
   makeRoom(positions: number, kept: ReadonlySet<number>): boolean {
     while (this.heldPositions() + positions > this.#budget) {
       const idle = this.#slots.filter(
-        (slot) => slot.owner === null && slot.tokens.length > 0 && !kept.has(slot.index),
+        (slot) => slot.owner === null && slot.held > 0 && !kept.has(slot.index),
       );
       if (idle.length === 0) return false;
       this.forget(idle.reduce((a, b) => (a.usedAt < b.usedAt ? a : b)).index);
@@ -128,10 +137,9 @@ export class Slots {
     return true;
   }
 
-  /** Positions that appending `count` to the slot takes beyond those it has been given. */
-  growth(index: number, count: number): number {
-    const { length } = this.#at(index).tokens;
-    return this.rounded(length + count) - this.rounded(length);
+  /** Positions that it takes to leave `positions` in the slot, beyond those that it holds. */
+  growth(index: number, positions: number): number {
+    return this.rounded(positions) - this.rounded(this.#at(index).held);
   }
 
   rounded(positions: number): number {
@@ -139,7 +147,7 @@ export class Slots {
   }
 
   heldPositions(): number {
-    return this.#slots.reduce((sum, slot) => sum + this.rounded(slot.tokens.length), 0);
+    return this.#slots.reduce((sum, slot) => sum + this.rounded(slot.held), 0);
   }
 
   /**
@@ -147,7 +155,7 @@ export class Slots {
    * wait for the one after it, since this plan still copies from them.
    */
   takeRetired(later: ReadonlySet<number>): number[] {
-    const empty = [...new Set(this.#retired)].filter((slot) => this.#at(slot).tokens.length === 0);
+    const empty = [...new Set(this.#retired)].filter((slot) => this.#at(slot).held === 0);
     this.#retired = empty.filter((slot) => later.has(slot));
     return empty.filter((slot) => !later.has(slot));
   }

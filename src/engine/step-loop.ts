@@ -11,7 +11,7 @@ export interface StepCounts {
 }
 
 /**
- * Runs step after step while there is work. Sequences may be added and removed at any moment; they
+ * Runs step after step while there is work, one ahead of those that run. Sequences may be added and removed at any moment; they
  * join and leave between steps. A failed step is the end: the executor is not used again.
  */
 export class StepLoop {
@@ -20,18 +20,22 @@ export class StepLoop {
   readonly #engine: EngineHandle;
   readonly #scheduler: Scheduler;
   readonly #listeners = new Map<string, (event: SequenceEvent) => void>();
+  readonly #stepsInFlight: number;
   readonly #onFailure: (error: unknown) => void;
   #stepping = false;
 
+  /** `stages`: of the pipeline that the engine leads, 1 without one; each has a step to run. */
   constructor(
     addon: Addon,
     engine: EngineHandle,
     scheduler: Scheduler,
+    stages: number,
     onFailure: (error: unknown) => void,
   ) {
     this.#addon = addon;
     this.#engine = engine;
     this.#scheduler = scheduler;
+    this.#stepsInFlight = stages + 1;
     this.#onFailure = onFailure;
   }
 
@@ -63,21 +67,35 @@ export class StepLoop {
     try {
       // What is added in the same turn joins the first step.
       await Promise.resolve();
-      for (let plan = this.#scheduler.plan(); plan !== null; plan = this.#scheduler.plan()) {
+      const flying: Promise<Uint8Array>[] = [];
+      for (;;) {
+        this.#launch(flying);
         this.#dispatch();
-        const result = decodeResult(await this.#addon.step(this.#engine, encodePlan(plan)));
+        const oldest = flying.shift();
+        if (oldest === undefined) break;
+        this.#scheduler.complete(decodeResult(await oldest));
         this.counts.steps += 1;
-        for (const { tokens } of plan.sequences) {
-          this.counts.promptTokens += tokens.length > 1 ? tokens.length : 0;
-        }
-        this.#scheduler.complete(result);
-        this.#dispatch();
       }
       this.#stepping = false;
     } catch (error) {
       this.#onFailure(
         error instanceof CideryError ? error : new CideryError(codeOf(error), errorMessage(error)),
       );
+    }
+  }
+
+  /** Keeps the step thread in work: the next step waits there when one ends. */
+  #launch(flying: Promise<Uint8Array>[]): void {
+    while (flying.length < this.#stepsInFlight) {
+      const plan = this.#scheduler.plan();
+      if (plan === null) return;
+      for (const { tokens } of plan.sequences) {
+        if (tokens !== 'lastSample' && tokens.length > 1) this.counts.promptTokens += tokens.length;
+      }
+      const step = this.#addon.step(this.#engine, encodePlan(plan));
+      // When one fails those behind it fail too, and nobody waits for them.
+      step.catch(() => {});
+      flying.push(step);
     }
   }
 
