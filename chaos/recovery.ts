@@ -1,0 +1,28 @@
+import type { Fault } from './faults.ts';
+import type { AnswerRecord } from './load.ts';
+
+/**
+ * Milliseconds from a fault to the next token, for each answer that was under way then and went on:
+ * the end of the longest silence that ends after the fault and begins before the next one. Text
+ * that was on its way when the fault came is not taken for the return.
+ */
+export function recoveryTimes(
+  faults: readonly Fault[],
+  records: readonly AnswerRecord[],
+): number[] {
+  return faults.flatMap(({ atMs }, index) => {
+    const nextAtMs = faults[index + 1]?.atMs ?? Number.POSITIVE_INFINITY;
+    return records.flatMap(({ startedAt, endedAt, times }) => {
+      if (startedAt >= atMs || endedAt <= atMs) return [];
+      const points = [startedAt, ...times];
+      let longest = { lengthMs: 0, endsAtMs: 0 };
+      for (const [at, endsAtMs] of times.entries()) {
+        const beginsAtMs = points[at] ?? endsAtMs;
+        if (endsAtMs <= atMs || beginsAtMs >= nextAtMs) continue;
+        const lengthMs = endsAtMs - beginsAtMs;
+        if (lengthMs > longest.lengthMs) longest = { lengthMs, endsAtMs };
+      }
+      return longest.lengthMs > 0 ? [longest.endsAtMs - atMs] : [];
+    });
+  });
+}
