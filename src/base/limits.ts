@@ -204,8 +204,8 @@ export const limits = {
   generationEventsMax: 8_192,
   /** Requests of one model that run or wait; the next one gets 429. */
   requestsPerModelMax: 256,
-  /** Sequences that run at once in one instance. */
-  slotsPerInstance: 16,
+  /** Sequences that run at once in one instance: beyond it a CPU gains little from one more. */
+  slotsPerInstance: 64,
   /**
    * A model that fails this often without a ready state between is given up until it is asked for
    * anew.
