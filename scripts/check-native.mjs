@@ -88,7 +88,7 @@ async function build({ context, compiler, extra, folder }, test, mlx) {
     .map(({ path }) => path);
   const tasks = [...new Set([...sources, ...nativeTestHelpers(root), test])]
     .map(task)
-    .flatMap((one) => forEachSet(root, context.arch, one));
+    .flatMap((one) => forEachSet(context, one));
   await compileObjects(context, compiler, tasks);
   const program = task(test).object.replace(/\.cpp\.o$/u, '');
   const objects = tasks.map(({ object }) => object);

@@ -97,7 +97,7 @@ export function objectTasks(context, compiler, addon, mlx) {
     const variant = kind === 'common' ? 'common' : addon;
     const own = kind === 'face' ? [...nodeFlags(context.root), ...faceFlags[addon]] : [];
     const flags = [...compileFlags(context.platform), ...own];
-    return forEachSet(context.root, context.arch, {
+    return forEachSet(context, {
       source: path,
       object: join(context.build, 'objects', variant, `${path.slice('native/'.length)}.o`),
       flags: variant === 'mlx' ? [...flags, ...forMlx] : flags,
@@ -166,7 +166,7 @@ function sourceKey(context, addon) {
   const needsMlx = addon === 'mlx';
   return hashOf([
     hashOfFiles(root, nativeFiles(root)),
-    ...(addon === 'cpu' ? instructionSets(root, context.arch).flatMap(({ flags }) => flags) : []),
+    ...(addon === 'cpu' ? instructionSets(context).flatMap(({ flags }) => flags) : []),
     ...compileFlags(platform),
     ...nodeFlags(root),
     ...linkFlags(platform, undefined),

@@ -11,34 +11,38 @@ const listTimeoutMs = 60_000;
 /** The source that is compiled once for each instruction set. */
 export const setSource = 'native/cpu/target.cpp';
 
+/** @typedef {Pick<Context, 'root' | 'platform' | 'arch'>} Machine */
+
 /**
- * The instruction sets that kernels are compiled for on an architecture, best first, with the
- * compiler's flags for each.
- * @param {string} root
- * @param {string} arch as Node names it
+ * The instruction sets that kernels are compiled for on a machine, best first, with the compiler's
+ * flags for each. On macOS they are others where `darwinFlags` says so: clang for it names features
+ * and not an architecture, and takes the dot product of every Mac for granted.
+ * @param {Machine} machine
  * @returns {{ name: string, flags: readonly string[] }[]}
  */
-export function instructionSets(root, arch) {
+export function instructionSets({ root, platform, arch }) {
   const path = join(root, 'native/cpu/sets.json');
   if (!existsSync(path)) return [];
-  /** @type {Record<string, { arch: string, flags: string[] }>} */
+  /** @type {Record<string, { arch: string, flags: string[], darwinFlags?: string[] }>} */
   const sets = JSON.parse(readFileSync(path, 'utf8'));
   return Object.entries(sets)
     .filter(([, set]) => set.arch === arch || set.arch === 'any')
-    .map(([name, { flags }]) => ({ name, flags }));
+    .map(([name, { flags, darwinFlags = flags }]) => ({
+      name,
+      flags: platform === 'darwin' ? darwinFlags : flags,
+    }));
 }
 
 /**
  * The task of `setSource`, once for each instruction set; every other task as it is. Nothing but
  * these objects has a set's flags.
- * @param {string} root
- * @param {string} arch
+ * @param {Machine} machine
  * @param {ObjectTask} task
  * @returns {ObjectTask[]}
  */
-export function forEachSet(root, arch, task) {
+export function forEachSet(machine, task) {
   if (task.source !== setSource) return [task];
-  return instructionSets(root, arch).map(({ name, flags }) => ({
+  return instructionSets(machine).map(({ name, flags }) => ({
     ...task,
     object: task.object.replace(/\.cpp\.o$/u, `.${name}.o`),
     flags: [...task.flags, ...flags, '-fno-exceptions', '-fno-lto', `-DCIDERY_SET=${name}`],
