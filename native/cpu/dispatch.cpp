@@ -28,13 +28,15 @@ namespace {
 struct Candidate {
   const Kernels& kernels;
   bool (*runs)(const Processor&);
+  /// Its kernels never ran anywhere against the plain ones: it has to be asked for by name.
+  bool by_name_only = false;
 };
 
 /// Best first.
 const Candidate candidates[] = {
 #if defined(__x86_64__)
-    {avx512vnni::kernels, [](const Processor& has) { return has.avx512vnni; }},
-    {avx512::kernels, [](const Processor& has) { return has.avx512; }},
+    {avx512vnni::kernels, [](const Processor& has) { return has.avx512vnni; }, true},
+    {avx512::kernels, [](const Processor& has) { return has.avx512; }, true},
     {avx2::kernels, [](const Processor& has) { return has.avx2; }},
 #elif defined(__aarch64__)
     {i8mm::kernels, [](const Processor& has) { return has.i8mm; }},
@@ -58,7 +60,8 @@ std::vector<std::string_view> possible_sets() {
 const Kernels& choose_kernels(std::string_view name) {
   const Processor processor = inspect_processor();
   for (const Candidate& candidate : candidates) {
-    const bool wanted = name.empty() || name == candidate.kernels.name;
+    const bool wanted =
+        name.empty() ? !candidate.by_name_only : name == candidate.kernels.name;
     if (wanted && candidate.runs(processor)) return candidate.kernels;
   }
   std::string names;

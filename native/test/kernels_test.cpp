@@ -1,6 +1,7 @@
 // Matrix kernels: one list of (format, kernel, set). Every set is compared with the plain one bit
 // by bit, the plain one with double arithmetic, and a row beside others with the row alone. --set
 // NAME: that set only; --seed N.
+#include <algorithm>
 #include <cmath>
 
 #include "check.h"
@@ -192,6 +193,16 @@ void check_refusals() {
   layout.factors = load::Format::i32;
   check_throws("parameter_mismatch", "integer scales", [&] { cpu::plan_packing(layout); });
   check_throws("isa_unsupported", "an unknown set", [] { cpu::choose_kernels("sse9"); });
+  const std::vector<std::string_view> possible = cpu::possible_sets();
+  for (const char* name : {"avx512vnni", "avx512", "avx2", "i8mm", "dotprod", "neon", "plain"}) {
+    if (std::ranges::find(possible, name) != possible.end()) {
+      check(cpu::choose_kernels(name).name == std::string_view(name), name);
+    } else {
+      check_throws("isa_unsupported", name, [&] { cpu::choose_kernels(name); });
+    }
+  }
+  check(std::string_view(cpu::choose_kernels("").name).find("avx512") == std::string_view::npos,
+        "a set that was compared nowhere is chosen by itself");
 }
 
 /// Activations that are no ordinary numbers: zeros, the smallest, infinities and NaN.
