@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cpu/processor.h"
+#include "cpu/self_check.h"
 
 namespace cidery::cpu {
 
@@ -28,8 +29,8 @@ namespace {
 struct Candidate {
   const Kernels& kernels;
   bool (*runs)(const Processor&);
-  /// Its kernels never ran anywhere against the plain ones: it has to be asked for by name.
-  bool by_name_only = false;
+  /// Its kernels never ran against the plain ones in the tests: they do before they are chosen.
+  bool untested = false;
 };
 
 /// Best first.
@@ -46,6 +47,18 @@ const Candidate candidates[] = {
     {plain::kernels, [](const Processor&) { return true; }},
 };
 
+bool trusted(const Candidate& candidate) {
+  return !candidate.untested || agrees(candidate.kernels, plain::kernels);
+}
+
+const Kernels& best_kernels() {
+  const Processor processor = inspect_processor();
+  for (const Candidate& candidate : candidates) {
+    if (candidate.runs(processor) && trusted(candidate)) return candidate.kernels;
+  }
+  return plain::kernels;
+}
+
 }  // namespace
 
 std::vector<std::string_view> possible_sets() {
@@ -58,11 +71,13 @@ std::vector<std::string_view> possible_sets() {
 }
 
 const Kernels& choose_kernels(std::string_view name) {
+  if (name.empty()) {
+    static const Kernels& best = best_kernels();
+    return best;
+  }
   const Processor processor = inspect_processor();
   for (const Candidate& candidate : candidates) {
-    const bool wanted =
-        name.empty() ? !candidate.by_name_only : name == candidate.kernels.name;
-    if (wanted && candidate.runs(processor)) return candidate.kernels;
+    if (name == candidate.kernels.name && candidate.runs(processor)) return candidate.kernels;
   }
   std::string names;
   for (const std::string_view possible : possible_sets()) {

@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "cpu/dispatch.h"
+#include "cpu/self_check.h"
 #include "kernels_matrices.h"
 #include "load/dequantize.h"
 
@@ -201,8 +202,16 @@ void check_refusals() {
       check_throws("isa_unsupported", name, [&] { cpu::choose_kernels(name); });
     }
   }
-  check(std::string_view(cpu::choose_kernels("").name).find("avx512") == std::string_view::npos,
-        "a set that was compared nowhere is chosen by itself");
+  for (const std::string_view name : possible) {
+    check(cpu::agrees(cpu::choose_kernels(name), cpu::choose_kernels("plain")), "a set agrees");
+  }
+  check(cpu::choose_kernels("").name == possible.front(), "the best set is chosen");
+  cpu::Kernels wrong = cpu::choose_kernels("");
+  wrong.add = [](const cpu::AddArguments& arguments) {
+    cpu::choose_kernels("plain").add(arguments);
+    arguments.out[arguments.count - 1] += 1e-6f;
+  };
+  check(!cpu::agrees(wrong, cpu::choose_kernels("plain")), "a wrong set is found out");
 }
 
 /// Activations that are no ordinary numbers: zeros, the smallest, infinities and NaN.

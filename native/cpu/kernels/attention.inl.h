@@ -3,8 +3,13 @@
 // depend on absolute positions alone, so a query's result does not depend on what else a call
 // computes; queries side by side share loads.
 
-/// Queries that share loads of keys and values.
+/// Most queries that share loads of keys and values.
 inline constexpr int query_tile = 4;
+
+/// Vectors that a tile of so many queries works on together: enough sums at once to hide the
+/// latency of an fma, few enough for 16 registers.
+template <int Queries>
+inline constexpr uint32_t vectors_together = Queries >= 4 ? 1 : Queries == 1 ? 4 : 2;
 
 template <CacheType Type>
 ALWAYS_INLINE F load_cached(const uint8_t* at, size_t element) {
@@ -34,17 +39,30 @@ inline Visible visible_to(const AttentionArguments& arguments, uint32_t position
   return {oldest > begin ? oldest : begin, end};
 }
 
-/// Scores of `Queries` queries against `Blocks` blocks of keys, unscaled.
+/// The block that is asked for while `block` is worked on: blocks lie apart, and the processor does
+/// not guess where the next one is.
+ALWAYS_INLINE const uint8_t* block_ahead(const AttentionArguments& arguments, uint32_t block,
+                                         uint32_t step, uint32_t end) {
+  return arguments.blocks[block + step < end ? block + step : block];
+}
+
+/// Scores of `Queries` queries against `Blocks` blocks of keys, unscaled; `end` is the last block's
+/// end.
 template <CacheType Type, int Queries, int Blocks>
-ALWAYS_INLINE void score_blocks(const AttentionArguments& arguments, uint32_t block,
+ALWAYS_INLINE void score_blocks(const AttentionArguments& arguments, uint32_t block, uint32_t end,
                                 Tile<Queries>& tile) {
-  const uint8_t* keys[Blocks];
+  constexpr size_t channel_bytes = lanes * (Type == CacheType::f32 ? 4 : 2);
+  const uint8_t *keys[Blocks], *ahead[Blocks];
   F sums[Queries][Blocks];
-  EACH_ROW(b, Blocks) keys[b] = arguments.blocks[block + b] + arguments.head.key_offset;
+  EACH_ROW(b, Blocks) {
+    keys[b] = arguments.blocks[block + b] + arguments.head.key_offset;
+    ahead[b] = block_ahead(arguments, block + b, Blocks, end) + arguments.head.key_offset;
+  }
   EACH_ROW(i, Queries * Blocks) sums[i / Blocks][i % Blocks] = set(0.0f);
   for (uint32_t channel = 0; channel < arguments.head.key_width; ++channel) {
     EACH_ROW(b, Blocks) {
       const F key = load_cached<Type>(keys[b], size_t{channel} * lanes);
+      __builtin_prefetch(ahead[b] + channel * channel_bytes);
       EACH_ROW(q, Queries) sums[q][b] = fma(key, set(tile.queries[q][channel]), sums[q][b]);
     }
   }
@@ -83,8 +101,10 @@ inline void weigh(const AttentionArguments& arguments, Visible blocks, Visible v
 
 /// Adds the weighted values of one block, `Chunks` vectors of channels at a time.
 template <CacheType Type, int Queries, int Chunks>
-ALWAYS_INLINE void add_values(const uint8_t* values, size_t stride, uint32_t chunk, uint32_t count,
-                              uint32_t place, Tile<Queries>& tile) {
+ALWAYS_INLINE void add_values(const uint8_t* values, const uint8_t* ahead, size_t stride,
+                              uint32_t chunk, uint32_t count, uint32_t place,
+                              Tile<Queries>& tile) {
+  constexpr size_t element_bytes = Type == CacheType::f32 ? 4 : 2;
   F sums[Queries][Chunks];
   EACH_ROW(i, Queries * Chunks) {
     sums[i / Chunks][i % Chunks] =
@@ -92,7 +112,9 @@ ALWAYS_INLINE void add_values(const uint8_t* values, size_t stride, uint32_t chu
   }
   for (uint32_t i = 0; i < count; ++i) {
     EACH_ROW(c, Chunks) {
-      const F value = load_cached<Type>(values, i * stride + lanes * (chunk + c));
+      const size_t element = i * stride + lanes * (chunk + c);
+      const F value = load_cached<Type>(values, element);
+      __builtin_prefetch(ahead + element * element_bytes);
       EACH_ROW(q, Queries) sums[q][c] = fma(value, set(tile.weights[q][place + i]), sums[q][c]);
     }
   }
@@ -105,18 +127,20 @@ ALWAYS_INLINE void add_values(const uint8_t* values, size_t stride, uint32_t chu
 template <CacheType Type, int Queries>
 ALWAYS_INLINE void gather_values(const AttentionArguments& arguments, Visible blocks, uint32_t end,
                                  Tile<Queries>& tile) {
-  constexpr uint32_t together = Queries >= 4 ? 1 : 4 / Queries;
+  constexpr uint32_t together = vectors_together<Queries>;
   const uint32_t stride = value_stride(arguments.head.value_width);
   for (uint32_t at = blocks.first; at < blocks.end; at += lanes) {
     const uint8_t* values = arguments.blocks[at / lanes] + arguments.head.value_offset;
+    const uint8_t* ahead =
+        block_ahead(arguments, at / lanes, 1, blocks.end / lanes) + arguments.head.value_offset;
     const uint32_t count = end - at < lanes ? end - at : lanes;
     const uint32_t place = at % span_positions;
     uint32_t chunk = 0;
     for (; chunk + together <= stride / lanes; chunk += together) {
-      add_values<Type, Queries, together>(values, stride, chunk, count, place, tile);
+      add_values<Type, Queries, together>(values, ahead, stride, chunk, count, place, tile);
     }
     for (; chunk < stride / lanes; ++chunk) {
-      add_values<Type, Queries, 1>(values, stride, chunk, count, place, tile);
+      add_values<Type, Queries, 1>(values, ahead, stride, chunk, count, place, tile);
     }
   }
 }
@@ -140,13 +164,13 @@ void attend_tile(const AttentionArguments& arguments, uint32_t query) {
   }
   if (all.end <= all.first) return;
   const Visible blocks = {all.first / lanes * lanes, (all.end + lanes - 1) / lanes * lanes};
-  constexpr uint32_t together = Queries >= 4 ? 1 : 4 / Queries;
+  constexpr uint32_t together = vectors_together<Queries>;
   uint32_t block = blocks.first / lanes;
   for (; block + together <= blocks.end / lanes; block += together) {
-    score_blocks<Type, Queries, together>(arguments, block, tile);
+    score_blocks<Type, Queries, together>(arguments, block, blocks.end / lanes, tile);
   }
   for (; block < blocks.end / lanes; ++block) {
-    score_blocks<Type, Queries, 1>(arguments, block, tile);
+    score_blocks<Type, Queries, 1>(arguments, block, blocks.end / lanes, tile);
   }
   for (int i = 0; i < Queries; ++i) {
     if (visible[i].end > visible[i].first) {
@@ -158,11 +182,15 @@ void attend_tile(const AttentionArguments& arguments, uint32_t query) {
   gather_values<Type, Queries>(arguments, blocks, all.end, tile);
 }
 
+/// Whole tiles, then what is left as one: two smaller ones would read keys and values twice.
 template <CacheType Type>
 void attend_all(const AttentionArguments& arguments) {
-  each_tile<query_tile>(0, arguments.tokens * arguments.heads, [&]<int Queries>(uint32_t query) {
-    attend_tile<Type, Queries>(arguments, query);
-  });
+  const uint32_t queries = arguments.tokens * arguments.heads;
+  uint32_t at = 0;
+  for (; at + query_tile <= queries; at += query_tile) attend_tile<Type, query_tile>(arguments, at);
+  if (queries - at == 3) attend_tile<Type, 3>(arguments, at);
+  else if (queries - at == 2) attend_tile<Type, 2>(arguments, at);
+  else if (queries - at == 1) attend_tile<Type, 1>(arguments, at);
 }
 
 void attend(const AttentionArguments& arguments) {
