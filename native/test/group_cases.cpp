@@ -1,0 +1,177 @@
+#include "test/group_cases.h"
+
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstring>
+
+#include "group/sum.h"
+#include "test/check.h"
+
+namespace cidery::test {
+namespace {
+
+using group::Element;
+using group::Group;
+using Bytes = std::vector<std::byte>;
+
+uint16_t narrow(float value) {
+  // Nearest even by the definition: of the two neighbours the closer, of equals the even one.
+  const uint32_t bits = std::bit_cast<uint32_t>(value), low = bits & 0xffff;
+  uint16_t high = static_cast<uint16_t>(bits >> 16);
+  if (low > 0x8000 || (low == 0x8000 && (high & 1) != 0)) ++high;
+  return high;
+}
+
+Bytes random_bytes(size_t size, uint32_t seed) {
+  std::mt19937 random(seed);
+  Bytes bytes(size);
+  for (std::byte& byte : bytes) byte = static_cast<std::byte>(random());
+  return bytes;
+}
+
+/// One round of every call, the same choices on every rank.
+void run_round(uint32_t rank, Group& group, uint32_t seed, size_t most_bytes,
+               std::atomic<uint32_t>& wrong) {
+  std::mt19937 random(seed);
+  const uint32_t size = group.size();
+  const auto expect = [&](bool holds) {
+    if (!holds) wrong.fetch_add(1);
+  };
+  const Element element = random() % 2 == 0 ? Element::f32 : Element::bf16;
+  const size_t count = random() % (most_bytes / group::bytes_of(element) + 1);
+  Bytes sum = part_of_sum(rank, count, element, seed);
+  expect(group.all_sum(sum.data(), count, element).ok());
+  expect(sum == sum_of_parts(size, count, element, seed));
+
+  std::vector<size_t> widths(size);
+  Bytes all;
+  for (uint32_t r = 0; r < size; ++r) {
+    widths[r] = random() % 3 == 0 ? 0 : random() % (most_bytes + 1);
+    const Bytes part = random_bytes(widths[r], seed + r);
+    all.insert(all.end(), part.begin(), part.end());
+  }
+  Bytes gathered(all.size());
+  const Bytes mine = random_bytes(widths[rank], seed + rank);
+  const void* from = mine.data();
+  if (random() % 2 == 0) {  // where its place is already
+    std::byte* place = gathered.data();
+    for (uint32_t r = 0; r < rank; ++r) place += widths[r];
+    if (!mine.empty()) std::memcpy(place, mine.data(), mine.size());
+    from = place;
+  }
+  expect(group.all_gather(from, gathered.data(), widths).ok() && gathered == all);
+
+  const uint32_t root = random() % size;
+  const Bytes plan = random_bytes(random() % (most_bytes + 1), seed);
+  Bytes told = rank == root ? plan : Bytes(plan.size());
+  expect(group.broadcast(told.data(), told.size(), root).ok() && told == plan);
+
+  // To the next rank and back from the one before: all send first.
+  const Bytes sent = random_bytes(random() % (most_bytes + 1), seed);
+  Bytes received(sent.size());
+  if (size > 1) {
+    expect(group.send(sent.data(), sent.size(), (rank + 1) % size).ok());
+    expect(group.send(sent.data(), sent.size() / 2, (rank + 1) % size).ok());
+    const uint32_t before = (rank + size - 1) % size;
+    expect(group.receive(received.data(), received.size(), before).ok() && received == sent);
+    expect(group.receive(received.data(), received.size() / 2, before).ok());
+  }
+}
+
+}  // namespace
+
+Bytes part_of_sum(uint32_t rank, size_t count, Element element, uint32_t seed) {
+  std::mt19937 random(seed * 31 + rank);
+  Bytes bytes(count * group::bytes_of(element));
+  for (size_t i = 0; i < count; ++i) {
+    const float value = std::ldexp(static_cast<float>(random()) / 4e9f - 0.5f,
+                                   static_cast<int>(random() % 24) - 12);
+    const uint16_t narrowed = narrow(value);
+    if (element == Element::f32) std::memcpy(&bytes[i * 4], &value, 4);
+    else std::memcpy(&bytes[i * 2], &narrowed, 2);
+  }
+  return bytes;
+}
+
+Bytes sum_of_parts(uint32_t ranks, size_t count, Element element, uint32_t seed) {
+  std::vector<Bytes> parts;
+  for (uint32_t r = 0; r < ranks; ++r) parts.push_back(part_of_sum(r, count, element, seed));
+  Bytes out(count * group::bytes_of(element));
+  const auto value_at = [&](uint32_t r, size_t i) {
+    float value = 0;
+    if (element == Element::f32) {
+      std::memcpy(&value, &parts[r][i * 4], 4);
+    } else {
+      uint16_t high = 0;
+      std::memcpy(&high, &parts[r][i * 2], 2);
+      value = std::bit_cast<float>(uint32_t{high} << 16);
+    }
+    return value;
+  };
+  for (size_t i = 0; i < count; ++i) {
+    float sum = value_at(0, i);
+    for (uint32_t r = 1; r < ranks; ++r) sum = sum + value_at(r, i);
+    const uint16_t narrowed = narrow(sum);
+    if (element == Element::f32) std::memcpy(&out[i * 4], &sum, 4);
+    else std::memcpy(&out[i * 2], &narrowed, 2);
+  }
+  return out;
+}
+
+void check_collectives(Groups& groups, const std::string& name, uint32_t rounds,
+                       size_t most_bytes) {
+  std::atomic<uint32_t> wrong{0};
+  on_every_rank(groups, [&](uint32_t rank, Group& group) {
+    for (uint32_t round = 1; round <= rounds; ++round) {
+      run_round(rank, group, round, most_bytes, wrong);
+    }
+  });
+  check(wrong.load() == 0, name + " of " + std::to_string(groups.size()) + " ranks: " +
+                               std::to_string(wrong.load()) + " calls went wrong");
+}
+
+void check_mismatches(const std::function<Groups(uint32_t)>& open, const std::string& name) {
+  using Call = std::function<Status(Group&)>;
+  const auto sum = [](size_t count, Element element) -> Call {
+    return [=](Group& group) {
+      std::vector<float> own(count);
+      return group.all_sum(own.data(), count, element);
+    };
+  };
+  const Call tell = [](Group& group) {
+    uint64_t word = 0;
+    return group.broadcast(&word, sizeof word, 0);
+  };
+  const Call gather = [](Group& group) {
+    std::vector<float> out(8);
+    return group.all_gather(out.data(), out.data(), {4, 4});
+  };
+  const std::vector<std::pair<Call, Call>> pairs = {
+      {sum(2, Element::f32), sum(3, Element::f32)},
+      {sum(2, Element::f32), sum(4, Element::bf16)},
+      {sum(50'000, Element::f32), sum(2, Element::f32)},
+      {sum(50'000, Element::f32), sum(50'001, Element::f32)},
+      {tell, sum(2, Element::f32)},
+      {gather, sum(1, Element::f32)},
+  };
+  for (size_t i = 0; i < pairs.size(); ++i) {
+    Groups groups = open(2);
+    std::vector<Status> ends(2), later(2);
+    on_every_rank(groups, [&](uint32_t rank, Group& group) {
+      ends[rank] = (rank == 0 ? pairs[i].first : pairs[i].second)(group);
+      // A broadcast's root hears of it in its next call.
+      if (ends[rank].ok()) ends[rank] = sum(1, Element::f32)(group);
+      later[rank] = sum(1, Element::f32)(group);
+    });
+    for (uint32_t r = 0; r < 2; ++r) {
+      const std::string where = name + ", pair " + std::to_string(i) + ", rank " +
+                                std::to_string(r) + ": " + ends[r].code + " " + ends[r].message;
+      check(ends[r].code == "group_mismatch", where);
+      check(later[r].code == ends[r].code && later[r].message == ends[r].message,
+            where + ", then another status");
+    }
+  }
+}
+
+}  // namespace cidery::test

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "group/group.h"
+
+/// What every backend of the group has to do, against a scalar reference.
+namespace cidery::test {
+
+using Groups = std::vector<std::unique_ptr<group::Group>>;
+
+/// Runs `work(rank, group)` on a thread a rank and waits for all.
+inline void on_every_rank(Groups& groups,
+                          const std::function<void(uint32_t, group::Group&)>& work) {
+  std::vector<std::thread> threads;
+  for (uint32_t r = 0; r < groups.size(); ++r) {
+    threads.emplace_back([&, r] { work(r, *groups[r]); });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+/// The part of rank `rank` in a sum: values of any exponent, so that every order has its own bits.
+std::vector<std::byte> part_of_sum(uint32_t rank, size_t count, group::Element element,
+                                   uint32_t seed);
+/// The sum of the parts of `ranks` ranks, one element at a time.
+std::vector<std::byte> sum_of_parts(uint32_t ranks, size_t count, group::Element element,
+                                    uint32_t seed);
+
+/// All calls of random sizes: `name` says in failures which backend it is.
+void check_collectives(Groups& groups, const std::string& name, uint32_t rounds, size_t most_bytes);
+
+/// Ranks that make different calls: `open` gives groups of that size.
+void check_mismatches(const std::function<Groups(uint32_t)>& open, const std::string& name);
+
+}  // namespace cidery::test
