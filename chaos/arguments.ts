@@ -1,14 +1,12 @@
 import { parseArgs } from 'node:util';
 import { CideryError, errorMessage } from '../src/base/error.ts';
 
-export const faultKinds = ['kill', 'stop', 'cut'] as const;
-/** `kill`: SIGKILL; `stop`: SIGSTOP; `cut`: every packet between the rank and the others is lost. */
+export const faultKinds = ['kill', 'stop'] as const;
+/** `kill`: SIGKILL; `stop`: SIGSTOP, a process that is there and does nothing. */
 export type FaultKind = (typeof faultKinds)[number];
 
 export interface ChaosOptions {
   readonly kills: number;
-  readonly ranks: number;
-  readonly split: 'tensor' | 'pipeline';
   readonly mode: 'fast' | 'precise';
   readonly seed: number;
   readonly clients: number;
@@ -16,21 +14,15 @@ export interface ChaosOptions {
   readonly model: string;
 }
 
-const usage = `npm run chaos -- [--kills N] [--ranks N] [--split tensor|pipeline] [--fast]
-    [--seed N] [--clients N] [--faults kill,stop,cut] [--model M]
+const usage = `npm run chaos -- [--kills N] [--fast] [--seed N] [--clients N] [--faults kill,stop]
+    [--model M]
 `;
 
 /** @throws CideryError `usage`, with the usage as its hint. */
 export function parseOptions(argv: readonly string[], defaultModel: string): ChaosOptions {
   const { values } = parse(argv);
-  const { split = 'tensor' } = values;
-  if (split !== 'tensor' && split !== 'pipeline') {
-    throw wrong(`--split is tensor or pipeline, not '${split}'`);
-  }
   return {
     kills: whole('--kills', values.kills ?? '50'),
-    ranks: whole('--ranks', values.ranks ?? '3'),
-    split,
     mode: values.fast === true ? 'fast' : 'precise',
     seed: whole('--seed', values.seed ?? '1'),
     clients: whole('--clients', values.clients ?? '6'),
@@ -43,8 +35,6 @@ function parse(argv: readonly string[]) {
   const text = { type: 'string' } as const;
   const options = {
     kills: text,
-    ranks: text,
-    split: text,
     fast: { type: 'boolean' },
     seed: text,
     clients: text,

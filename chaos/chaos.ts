@@ -1,10 +1,8 @@
 import { quantile } from '../bench/statistics.ts';
-import { CideryError } from '../src/base/error.ts';
 import type { ChaosOptions, FaultKind } from './arguments.ts';
 import { Dice } from './dice.ts';
 import { type Fault, stillAlive, strike } from './faults.ts';
 import { Load } from './load.ts';
-import { cutImpossible } from './network-cut.ts';
 import { NodeUnderTest } from './node-under-test.ts';
 import { recoveryTimes } from './recovery.ts';
 
@@ -37,23 +35,16 @@ export interface ChaosPlace {
 /**
  * Loads an instance with streaming clients, hurts its ranks one after the other at moments that the
  * seed decides, and compares every answer with the undisturbed one.
- * @throws CideryError `chaos_node` when the node or its instance does not come (back) up,
- *   `chaos_network` for `cut` where packets cannot be dropped.
+ * @throws CideryError `chaos_node` when the node or its instance does not come (back) up.
  */
 export async function runChaos(options: ChaosOptions, place: ChaosPlace): Promise<ChaosReport> {
-  const impossible = options.faults.includes('cut') ? cutImpossible() : null;
-  if (impossible !== null) {
-    throw new CideryError('chaos_network', `no packets can be dropped: ${impossible}`, {
-      hint: 'leave `cut` out: --faults kill,stop',
-    });
-  }
   const node = await NodeUnderTest.start(place.cidery, place.home, options);
   const seen = new Set<number>();
   const faults: Fault[] = [];
   let load: Load;
   try {
     for (const pid of await node.ready(new Set())) seen.add(pid);
-    place.say(`${seen.size} ranks; undisturbed answers first`);
+    place.say(`undisturbed answers first`);
     const expected = await Load.undisturbed(node.url, options.model);
     load = new Load(node.url, options.model, expected);
     load.start(options.clients, options.seed);

@@ -2,7 +2,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChaosOptions, FaultKind } from './arguments.ts';
 import type { Dice } from './dice.ts';
 import { chaosLimits } from './limits.ts';
-import { cutOff } from './network-cut.ts';
 import type { NodeUnderTest } from './node-under-test.ts';
 
 export interface Fault {
@@ -28,19 +27,9 @@ export async function strike(
   const kind = dice.one(faults);
   const rank = dice.between(0, pids.length - 1);
   const atMs = performance.now();
-  const undo = apply(kind, pids[rank] ?? 0);
-  try {
-    await node.ready(new Set(pids));
-  } finally {
-    undo();
-  }
+  process.kill(pids[rank] ?? 0, kind === 'kill' ? 'SIGKILL' : 'SIGSTOP');
+  await node.ready(new Set(pids));
   return { kind, rank, atMs, readyAtMs: performance.now() };
-}
-
-function apply(kind: FaultKind, pid: number): () => void {
-  if (kind === 'cut') return cutOff(pid);
-  process.kill(pid, kind === 'kill' ? 'SIGKILL' : 'SIGSTOP');
-  return () => {};
 }
 
 /** Those of `pids` that still run (a process that has ended and was not waited for counts too). */

@@ -13,7 +13,7 @@ type Instance = ClusterState['instances'][number];
 
 const readyLine = z.looseObject({ event: z.literal('ready'), url: z.string() });
 
-/** A daemon of its own with one deployment over several ranks. */
+/** A daemon of its own with one deployment. */
 export class NodeUnderTest {
   readonly url: string;
   readonly #process: ChildProcessByStdio<null, Readable, Readable>;
@@ -50,11 +50,11 @@ export class NodeUnderTest {
     return node;
   }
 
-  async #deploy({ model, ranks, split, mode }: ChaosOptions): Promise<void> {
+  async #deploy({ model, mode }: ChaosOptions): Promise<void> {
     const response = await fetch(`${this.url}/cluster/v1/deployments`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model, ranks, split, mode }),
+      body: JSON.stringify({ model, mode }),
     });
     if (response.ok) return;
     throw new CideryError('chaos_node', `no deployment: ${await response.text()}`);

@@ -8,8 +8,9 @@ import { addonSources, nativeTestHelpers, nativeTests } from '../setup/sources.m
 /** @typedef {import('../setup/context.mjs').Context} Context */
 
 /**
- * Builds the tests that compare the kernels of all instruction sets, native/test/kernels_*_test.cpp,
- * as programs that need no library of the system: an emulator has none.
+ * Builds the tests that compare the kernels of all instruction sets,
+ * native/test/kernels_*_test.cpp, as programs that need no library of the system: an emulator has
+ * none.
  * @param {Context} context of the machine they are for
  * @param {Compiler} compiler that makes code for it
  * @returns {Promise<string[]>} their paths

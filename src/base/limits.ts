@@ -204,14 +204,24 @@ export const limits = {
   generationEventsMax: 8_192,
   /** Requests of one model that run or wait; the next one gets 429. */
   requestsPerModelMax: 256,
-  /** Sequences that run at once in one instance: beyond it a CPU gains little from one more. */
-  slotsPerInstance: 64,
+  /**
+   * Sequences that run at once in one instance: beyond it a CPU gains little from one more, and
+   * each of MLX's slots takes memory for 256 positions at a time.
+   */
+  slotsPerInstance: { cpu: 64, mlx: 16 },
   /**
    * A model that fails this often without a ready state between is given up until it is asked for
    * anew.
    */
-  instanceStartsMax: 3,
+  instanceStartsMax: 4,
   instanceRestartDelayMs: 250,
+  /** A rank that has been ready for so long, or has brought anything, was no failed start. */
+  instanceProvenMs: 10_000,
+  /**
+   * Ranks that may be lost in a row over one request without a new token of it between: the last
+   * time it runs alone, so that it takes nobody along, and then it is given up.
+   */
+  fruitlessTriesMax: 2,
   /** Speeds that are shown are over this long. */
   speedWindowMs: 5_000,
   /** Log lines kept in memory for `cidery logs`. */

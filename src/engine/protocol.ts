@@ -92,6 +92,29 @@ const engineSettingsSchema = z.strictObject({
 });
 export type EngineSettings = z.infer<typeof engineSettingsSchema>;
 
+/**
+ * A request that another attempt of the same model has begun: it goes on behind these ids.
+ * `maxTokens` and the sampler's prompt count from the original prompt, as if nothing had happened.
+ */
+const resumeSchema = z.strictObject({
+  /** As `started` told them; the request's input is not read again. */
+  promptIds: z.array(tokenId).min(1),
+  /** One for each of the request's choices. */
+  choices: z.array(
+    z.strictObject({
+      /** What was drawn so far, as the deltas brought it. */
+      ids: z.array(tokenId),
+      /** Tokens that count as generated: one for each delta. */
+      generated: z.int().nonnegative(),
+      /** UTF-16 units of text that were sent already and are not sent again. */
+      textLength: z.int().nonnegative(),
+      /** It had ended: nothing of it is computed or sent. */
+      finished: z.boolean(),
+    }),
+  ),
+});
+export type Resume = z.infer<typeof resumeSchema>;
+
 /** Work on text alone; needs no open model. `tokenizer` is the path of a tokenizer.json. */
 const textOperationSchema = z.discriminatedUnion('op', [
   z.strictObject({
@@ -130,6 +153,8 @@ export const toRankSchema = z.discriminatedUnion('type', [
     id: requestKey,
     input: promptInputSchema,
     options: generateOptionsSchema,
+    /** Null: a new request. */
+    resume: resumeSchema.nullable(),
   }),
   z.strictObject({ type: z.literal('cancel'), id: requestKey }),
   z.strictObject({

@@ -64,6 +64,27 @@ describe('the same request', () => {
     }
   });
 
+  test.each([0, 1, 7])('goes on behind its first %i tokens as if nothing had been', async (cut) => {
+    for (const [name, ids, changes] of mixed) {
+      const whole = alone.get(name) ?? [];
+      const first = whole.map((choice) => choice.slice(0, cut));
+      const { choices, usage } = await session.generate(ids, changes, {
+        promptIds: [...ids],
+        choices: first.map((some, index) => ({
+          ids: some,
+          generated: some.length,
+          textLength: 0,
+          // One of several may have ended.
+          finished: index === 2,
+        })),
+      });
+      const rest = whole.map((choice, index) => (index === 2 ? [] : choice.slice(cut)));
+      expect([name, choices.map((choice) => choice.ids)]).toEqual([name, rest]);
+      const all = whole.map((choice, index) => (index === 2 ? cut : choice.length));
+      expect(usage.generatedTokens).toBe(all.reduce((sum, count) => sum + count, 0));
+    }
+  });
+
   test('gives the same tokens beside others as alone', async () => {
     const together = await Promise.all(
       mixed.map(([, ids, changes]) => session.generate(ids, changes)),
@@ -184,6 +205,7 @@ describe('a request is refused', () => {
       id: 'text',
       input: { kind: 'text', text: 'hello', special: false },
       options: greedyOptions,
+      resume: null,
     });
     expect(await refused).toMatchObject({ fault: { code: 'tokenizer_missing' } });
   });

@@ -134,6 +134,7 @@ describe('messages', () => {
       id: 'deep',
       input: { ...input, tools: null, variables: {} },
       options: greedyOptions,
+      resume: null,
     });
     session.rank.receive({ type: 'generate', id: 'odd' });
     expect(said.map((message) => ('id' in message ? [message.type, message.id] : []))).toEqual([

@@ -116,7 +116,7 @@ export class Rank {
   }
 
   #generate(message: Extract<ToRank, { type: 'generate' }>): void {
-    const { id, input, options } = message;
+    const { id, input, options, resume } = message;
     const open = this.#open;
     if (open === null) return this.#refuse(id);
     const request = new GenerationRequest(
@@ -133,7 +133,7 @@ export class Rank {
       () => this.#requests.delete(id),
     );
     this.#requests.set(id, request);
-    void request.start(input);
+    void request.start(input, resume);
   }
 
   #logits(message: Extract<ToRank, { type: 'logits' }>): Promise<Record<string, Json>> {

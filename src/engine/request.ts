@@ -1,6 +1,6 @@
 import { CideryError, errorMessage } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
-import type { FinishReason, FromRank, GenerateOptions, PromptInput } from './protocol.ts';
+import type { FinishReason, FromRank, GenerateOptions, PromptInput, Resume } from './protocol.ts';
 import type { SequenceEvent } from './scheduler.ts';
 import type { StepLoop } from './step-loop.ts';
 import type { Sampler, TokenLogprob } from './step-plan.ts';
@@ -46,6 +46,10 @@ interface Choice {
   readonly matcher: StreamingStopMatcher;
   generated: number;
   finished: boolean;
+  /** Text that an earlier attempt has not sent and the replay of its ids brought. */
+  unsent: string;
+  /** UTF-16 units of text to come that an earlier attempt has sent. */
+  sentAhead: number;
 }
 
 /** Largest number that the addon takes in a sampler. */
@@ -78,15 +82,19 @@ export class GenerationRequest {
     this.#receivedAt = parts.monotonic();
   }
 
-  /** Reads the prompt and joins the steps. Never rejects: what goes wrong is sent. */
-  async start(input: PromptInput): Promise<void> {
+  /**
+   * Reads the prompt, or goes on where an earlier attempt ended, and joins the steps. Never
+   * rejects: what goes wrong is sent.
+   */
+  async start(input: PromptInput, resume: Resume | null): Promise<void> {
     try {
-      const prompt = await this.#parts.text.promptIds(input, this.#abort.signal);
+      const prompt =
+        resume?.promptIds ?? (await this.#parts.text.promptIds(input, this.#abort.signal));
       if (this.#ended) return;
       this.#check(prompt);
       this.#promptTokens = prompt.length;
       this.#parts.send({ type: 'started', id: this.#id, promptIds: [...prompt] });
-      this.#join(prompt);
+      this.#join(prompt, resume);
     } catch (error) {
       this.#fail(error);
     }
@@ -120,35 +128,73 @@ export class GenerationRequest {
     }
   }
 
-  #join(prompt: readonly number[]): void {
-    const { choices, stop, skipSpecial, maxTokens, ignoreEos } = this.#options;
-    const { text, loop, contextLength } = this.#parts;
-    this.#choices = Array.from({ length: choices }, (_, index) => ({
+  #join(prompt: readonly number[], resume: Resume | null): void {
+    const { choices, maxTokens } = this.#options;
+    const room = this.#parts.contextLength - prompt.length;
+    const length = Math.min(maxTokens ?? room, room);
+    this.#choices = Array.from({ length: choices }, (_, index) => this.#newChoice(index));
+    for (const choice of this.#choices) {
+      const earlier = resume?.choices[choice.index];
+      if (earlier === undefined) this.#begin(choice, prompt, [], length);
+      else if (earlier.finished) {
+        choice.generated = earlier.generated;
+        choice.finished = true;
+      } else this.#goOn(choice, prompt, earlier, length);
+    }
+    this.#endIfFinished();
+  }
+
+  #newChoice(index: number): Choice {
+    const { text } = this.#parts;
+    return {
       index,
       key: `${this.#id}/${index}`,
-      detokenizer: text.detokenizer(skipSpecial),
-      matcher: text.stopMatcher(stop),
+      detokenizer: text.detokenizer(this.#options.skipSpecial),
+      matcher: text.stopMatcher(this.#options.stop),
       generated: 0,
       finished: false,
-    }));
-    const room = contextLength - prompt.length;
-    const length = Math.min(maxTokens ?? room, room);
-    for (const choice of this.#choices) {
-      if (length <= 0) {
-        this.#finish(choice, 'length', null);
-        continue;
-      }
-      loop.add(
-        {
-          key: choice.key,
-          tokens: prompt,
-          maxTokens: length,
-          stopIds: ignoreEos ? new Set() : text.eosIds,
-          work: { kind: 'generate', sampler: this.#sampler(choice.index, prompt.length) },
-        },
-        (event) => this.#onEvent(choice, event),
-      );
+      unsent: '',
+      sentAhead: 0,
+    };
+  }
+
+  /**
+   * Brings the text side of a choice to where an earlier attempt left it. What the daemon heard of
+   * last may have been its end: that is found again here.
+   */
+  #goOn(
+    choice: Choice,
+    prompt: readonly number[],
+    { ids, textLength }: Resume['choices'][number],
+    length: number,
+  ): void {
+    let replayed = '';
+    let stop: string | null = null;
+    for (const id of ids) {
+      const matched = choice.matcher.push(choice.detokenizer.push(id));
+      replayed += matched.text;
+      stop ??= matched.stop;
     }
+    choice.generated = ids.length;
+    choice.unsent = replayed.slice(textLength);
+    choice.sentAhead = Math.max(0, textLength - replayed.length);
+    if (stop === null && ids.length < length) return this.#begin(choice, prompt, ids, length);
+    const last = stop === null ? this.#rest(choice) : { text: '', stop };
+    this.#finish(choice, last.stop === null ? 'length' : 'stop', last.stop);
+  }
+
+  #begin(choice: Choice, prompt: readonly number[], ids: readonly number[], length: number): void {
+    if (length <= 0) return this.#finish(choice, 'length', null);
+    this.#parts.loop.add(
+      {
+        key: choice.key,
+        tokens: [...prompt, ...ids],
+        maxTokens: length - ids.length,
+        stopIds: this.#options.ignoreEos ? new Set() : this.#parts.text.eosIds,
+        work: { kind: 'generate', sampler: this.#sampler(choice.index, prompt.length) },
+      },
+      (event) => this.#onEvent(choice, event),
+    );
   }
 
   #sampler(choice: number, promptLength: number): Sampler {
@@ -207,7 +253,7 @@ export class GenerationRequest {
       choice: choice.index,
       // The id that ends an answer is part of it for whoever counts ids, and has no text.
       ids: ends ? [] : [token],
-      text: matched.text + last.text,
+      text: unsentText(choice, matched.text + last.text),
       logprobs: this.#options.logprobs === null || ends ? [] : [this.#logprobs(token, event)],
     });
     if (stop !== null) {
@@ -244,7 +290,12 @@ export class GenerationRequest {
   #finish(choice: Choice, reason: FinishReason, stop: string | null): void {
     choice.finished = true;
     this.#parts.send({ type: 'finished', id: this.#id, choice: choice.index, reason, stop });
-    if (!this.#choices.every(({ finished }) => finished)) return;
+    this.#endIfFinished();
+  }
+
+  /** Tells the end of the request when no choice goes on. */
+  #endIfFinished(): void {
+    if (this.#ended || !this.#choices.every(({ finished }) => finished)) return;
     const now = this.#parts.monotonic();
     const admittedAt = this.#admittedAt ?? now;
     const firstTokenAt = this.#firstTokenAt ?? now;
@@ -276,6 +327,17 @@ export class GenerationRequest {
     for (const { key } of this.#choices) this.#parts.loop.remove(key);
     this.#onEnd();
   }
+}
+
+/**
+ * What of a piece of text the client has not yet: an earlier attempt may have sent a part of it.
+ */
+function unsentText(choice: Choice, text: string): string {
+  const whole = choice.unsent + text;
+  const unsent = whole.slice(choice.sentAhead);
+  choice.sentAhead -= whole.length - unsent.length;
+  choice.unsent = '';
+  return unsent;
 }
 
 /** An error as it goes over the pipe. */

@@ -11,8 +11,9 @@ export interface StepCounts {
 }
 
 /**
- * Runs step after step while there is work, one ahead of those that run. Sequences may be added and removed at any moment; they
- * join and leave between steps. A failed step is the end: the executor is not used again.
+ * Runs step after step while there is work, one ahead of those that run. Sequences may be added and
+ * removed at any moment; they join and leave between steps. A failed step is the end: the executor
+ * is not used again.
  */
 export class StepLoop {
   readonly counts: StepCounts = { steps: 0, promptTokens: 0, generatedTokens: 0 };

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { settled } from '../../test/support/fake-clock.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { doneMessage, FakeSpawner, manifestOf, obliging } from '../../test/support/fake-ranks.ts';
+import {
+  doneMessage,
+  type FakeRank,
+  FakeSpawner,
+  manifestOf,
+  obliging,
+} from '../../test/support/fake-ranks.ts';
 import { rejection } from '../../test/support/rejection.ts';
 import { instanceId, modelId } from '../base/ids.ts';
 import { limits } from '../base/limits.ts';
@@ -32,6 +38,7 @@ const options: GenerateOptions = {
 
 async function world() {
   const spawner = new FakeSpawner(obliging);
+  const clock = new FakeClock();
   const instance = new Instance(
     instanceId('i'),
     manifestOf('m'),
@@ -44,13 +51,20 @@ async function world() {
       slots: 4,
       threads: 0,
     },
-    { spawner, clock: new FakeClock(), onChange: () => {}, onLog: () => {} },
+    { spawner, clock, onChange: () => {}, onLog: () => {} },
   );
   await instance.ready(never);
-  const start = (signal = never) =>
-    startGeneration(instance, 'r', { kind: 'ids', ids: [1] }, options, signal);
+  const start = (signal = never, id = 'r') =>
+    startGeneration(instance, id, { kind: 'ids', ids: [1] }, options, signal);
+  /** The rank dies; the next one, when it is ready. */
+  const restart = async (rank: FakeRank) => {
+    rank.end({ code: null, signal: 'SIGKILL' });
+    await clock.advance(limits.instanceRestartDelayMs);
+    await settled();
+    return spawner.last;
+  };
   const cancels = () => spawner.last.received.filter(({ type }) => type === 'cancel').length;
-  return { rank: spawner.last, instance, start, cancels };
+  return { rank: spawner.last, clock, instance, start, restart, cancels };
 }
 
 const started: FromRank = { type: 'started', id: 'r', promptIds: [1] };
@@ -81,18 +95,70 @@ describe('a generation', () => {
     expect(instance.requests).toBe(0);
   });
 
-  test('that breaks in the middle gives what came, and then the error', async () => {
-    const { rank, instance, start } = await world();
+  test('goes on in the next rank where the lost one left it', async () => {
+    const { rank, instance, start, restart } = await world();
     const starting = start();
     rank.say(started, delta(1));
     const { events } = await starting;
-    rank.end({ code: null, signal: 'SIGKILL' });
+    const next = await restart(rank);
+    const earlier = { ids: [1], generated: 1, textLength: 0, finished: false };
+    expect(next.received.at(-1)).toMatchObject({
+      type: 'generate',
+      resume: { promptIds: [1], choices: [earlier] },
+    });
+    next.say(started, delta(2), doneMessage('r'));
     const seen: unknown[] = [];
+    for await (const event of events) seen.push(event);
+    expect([seen, instance.requests]).toEqual([[delta(1), delta(2), doneMessage('r')], 0]);
+  });
+
+  test('that no rank had taken in is sent again as a new one', async () => {
+    const { rank, start, restart } = await world();
+    const starting = start();
+    const next = await restart(rank);
+    expect(next.received.at(-1)).toMatchObject({ type: 'generate', resume: null });
+    next.say(started, doneMessage('r'));
+    expect((await starting).promptIds).toEqual([1]);
+  });
+
+  test('over which ranks die without a token runs alone once more, and is given up', async () => {
+    const { rank, instance, start, restart } = await world();
+    const suspect = start();
+    rank.say(started);
+    const { events } = await suspect;
+    const second = await restart(rank);
+    const other = start(never, 'other');
+    await settled();
+    expect(second.received.at(-1)).toMatchObject({ id: 'other' });
+    // The other one is in no doubt yet, and waits.
+    const third = await restart(second);
+    const sent = third.received.filter(({ type }) => type === 'generate');
+    expect(sent).toMatchObject([{ id: 'r' }]);
+    const fourth = await restart(third);
     const reading = (async () => {
-      for await (const event of events) seen.push(event);
+      for await (const _ of events) expect.unreachable();
     })();
-    expect((await rejection(reading)).code).toBe('rank_lost');
-    expect([seen, instance.requests]).toEqual([[delta(1)], 0]);
+    expect((await rejection(reading)).code).toBe('request_given_up');
+    expect(fourth.received.at(-1)).toMatchObject({ type: 'generate', id: 'other' });
+    fourth.say({ ...started, id: 'other' }, doneMessage('other'));
+    expect((await other).promptIds).toEqual([1]);
+    expect(instance.requests).toBe(0);
+  });
+
+  test('is cancelled while no rank has it', async () => {
+    const { rank, instance, start, clock } = await world();
+    const stop = new AbortController();
+    const starting = start(stop.signal);
+    rank.say(started, delta(1));
+    const { events } = await starting;
+    rank.end({ code: null, signal: 'SIGKILL' });
+    await settled();
+    stop.abort('left');
+    await clock.advance(limits.instanceRestartDelayMs);
+    const read = (async () => {
+      for await (const event of events) expect(event).toEqual(delta(1));
+    })().catch((error: unknown) => error);
+    expect([await read, instance.requests, instance.idle]).toEqual(['left', 0, true]);
   });
 
   test('is cancelled by whoever leaves its loop', async () => {

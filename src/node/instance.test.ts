@@ -67,7 +67,8 @@ describe('starting', () => {
       message: "the model's process ended by SIGKILL",
     });
     expect(spawner.ranks.length).toBe(limits.instanceStartsMax);
-    expect(states).toEqual(['starting', 'starting', 'failed']);
+    const tries = Array.from({ length: limits.instanceStartsMax - 1 }, () => 'starting');
+    expect(states).toEqual([...tries, 'failed']);
     expect(clock.timers).toBe(0);
     expect(() => request(instance, 'a')).toThrow(
       expect.objectContaining({ code: 'instance_not_ready' }),
@@ -86,10 +87,22 @@ describe('starting', () => {
       };
       await clock.advance(limits.instanceStartsMax * limits.instanceRestartDelayMs);
       expect(await instance.ready(never)).toEqual(openedMessage);
+      await clock.advance(limits.instanceProvenMs);
       spawner.last.end({ code: null, signal: 'SIGSEGV' });
       await settled();
       expect(instance.state.kind).toBe('starting');
     }
+  });
+
+  test('a rank that dies as soon as it is ready is given up', async () => {
+    const { instance, spawner, clock } = world();
+    spawner.behave = (rank, message) => {
+      obliging(rank, message);
+      if (message.type === 'open') queueMicrotask(() => rank.end({ code: 1, signal: null }));
+    };
+    await clock.advance(2 * limits.instanceStartsMax * limits.instanceRestartDelayMs);
+    expect(instance.state).toMatchObject({ kind: 'failed', error: { code: 'rank_lost' } });
+    expect(spawner.ranks.length).toBe(limits.instanceStartsMax);
   });
 
   test('a fault of the model itself is final', async () => {

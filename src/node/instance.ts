@@ -6,6 +6,7 @@ import type { EngineSettings, ToRank } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RankSpawner } from '../ports/spawner.ts';
+import { Admission } from './admission.ts';
 import { type Opened, type Pong, RankClient, type RequestListener } from './rank-client.ts';
 
 export type InstanceState =
@@ -23,14 +24,15 @@ export interface InstanceParts {
 }
 
 /**
- * A model that is being run: one rank for now. When its rank is lost every request of it gets the
- * reason, and a fresh rank is started; one that is lost again and again before it was ready is
- * given up.
+ * A model that is being run: one rank for now. When its rank is lost a fresh one is started, and
+ * every request is told, so that it can go on there; an instance whose ranks are lost again and
+ * again before they have brought anything is given up.
  */
 export class Instance {
   readonly id: InstanceId;
   readonly model: ModelId;
   readonly settings: EngineSettings;
+  readonly admission = new Admission();
   readonly #manifest: ModelManifest;
   readonly #parts: InstanceParts;
   #state: InstanceState = { kind: 'starting', doneBytes: 0, totalBytes: 0 };
@@ -42,6 +44,8 @@ export class Instance {
   readonly #stopping = new AbortController();
   #awaiting = 0;
   #starts = 0;
+  /** The rank has brought something to somebody. */
+  #proved = false;
   readonly #waiters = new Set<() => void>();
 
   constructor(
@@ -107,16 +111,21 @@ export class Instance {
   }
 
   /**
-   * Sends a request to the ready rank. Throws `instance_not_ready`, `too_many_requests`,
+   * Sends a request to the ready rank; `again`: one that a rank has had before, which is not
+   * refused for those that came after it. Throws `instance_not_ready`, `too_many_requests`,
    * `prompt_too_large`.
    */
-  request(message: Extract<ToRank, { id: string }>, listener: RequestListener): void {
+  request(
+    message: Extract<ToRank, { id: string }>,
+    listener: RequestListener,
+    again = false,
+  ): void {
     const rank = this.#rank;
     if (rank === null || this.#state.kind !== 'ready') {
       throw new CideryError('instance_not_ready', `${this.model} is not ready`);
     }
     const { size } = this.#requests;
-    if (size >= limits.requestsPerModelMax) {
+    if (size >= limits.requestsPerModelMax && !again) {
       throw new CideryError('too_many_requests', `${this.model} has ${size} requests`, {
         hint: 'try again later',
       });
@@ -127,6 +136,7 @@ export class Instance {
     try {
       rank.request(message, {
         onMessage: (answer) => {
+          this.#proved = true;
           if (answer.type === 'done' || answer.type === 'error' || answer.type === 'reply') {
             this.#requests.delete(id);
           }
@@ -134,6 +144,8 @@ export class Instance {
         },
         onLost: (error) => {
           this.#requests.delete(id);
+          // From here on nothing is ready, whoever is told first.
+          if (this.#state.kind === 'ready') this.#set(notReady);
           listener.onLost(error);
         },
       });
@@ -166,7 +178,7 @@ export class Instance {
         this.#set({ kind: 'failed', error });
         return;
       }
-      this.#set({ kind: 'starting', doneBytes: 0, totalBytes: 0 });
+      this.#set(notReady);
       await clock.sleep(limits.instanceRestartDelayMs, this.#stopping.signal).catch(() => {
         // Stopped meanwhile: the loop ends.
       });
@@ -202,13 +214,16 @@ export class Instance {
       const opened = await rank.open(this.#manifest, this.settings);
       if (this.#state.kind === 'stopped') await rank.close();
       else {
-        this.#starts = 0;
+        this.#proved = false;
         this.#set({ kind: 'ready', opened });
       }
     } catch {
       // The rank ends by itself after a fault; `lost` says why.
     }
+    const readyAtMs = this.#parts.clock.monotonic();
     const error = await rank.lost;
+    const stayedMs = this.#parts.clock.monotonic() - readyAtMs;
+    if (this.#proved || stayedMs >= limits.instanceProvenMs) this.#starts = 0;
     this.#pong = null;
     this.#rate = new Rate(limits.speedWindowMs);
     return error;
@@ -242,6 +257,8 @@ export class Instance {
     });
   }
 }
+
+const notReady: InstanceState = { kind: 'starting', doneBytes: 0, totalBytes: 0 };
 
 /**
  * Faults that a fresh attempt meets again: the model itself is wrong, or this build cannot run it.

@@ -52,7 +52,8 @@ export async function openNode(settings: NodeSettings): Promise<CideryNode> {
 function instanceDefaults(settings: NodeSettings): InstanceDefaults {
   const { precise, contextLength, cacheBytes, threads } = settings;
   const executor = chosenExecutor(settings);
-  return { executor, precise, contextLength, cacheBytes, threads, slots: limits.slotsPerInstance };
+  const slots = limits.slotsPerInstance[executor];
+  return { executor, precise, contextLength, cacheBytes, threads, slots };
 }
 
 /**

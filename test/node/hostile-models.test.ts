@@ -116,7 +116,9 @@ describe('a tokenizer.json', () => {
       JSON.stringify({ ...honest, post_processor: missingToken }),
     );
     const before = await answer(node, model, ids);
-    expect((await rejection(answer(node, model, text('w1 w2', true)))).code).toBe('rank_lost');
+    expect((await rejection(answer(node, model, text('w1 w2', true)))).code).toBe(
+      'request_given_up',
+    );
     expect(await answer(node, model, ids)).toEqual(before);
   });
 

@@ -42,7 +42,11 @@ export class SimulatedRank {
       case 'open':
         return this.#after(this.#dice(3_000), () => this.rank.say(openedMessage));
       case 'generate':
-        return this.#begin(message.id, message.options.maxTokens ?? 1);
+        return this.#begin(
+          message.id,
+          message.options.maxTokens ?? 1,
+          message.resume?.choices[0]?.ids.length ?? 0,
+        );
       case 'cancel':
         this.active.delete(message.id);
         return;
@@ -60,8 +64,8 @@ export class SimulatedRank {
     }
   }
 
-  #begin(id: string, tokens: number): void {
-    const answer: Answer = { tokens, sent: 0 };
+  #begin(id: string, tokens: number, sent: number): void {
+    const answer: Answer = { tokens, sent };
     this.active.set(id, answer);
     this.#after(this.#dice(500), () => {
       if (!this.active.has(id)) return;

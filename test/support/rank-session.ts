@@ -9,6 +9,7 @@ import type {
   FromRank,
   GenerateOptions,
   TokenLogprobs,
+  Resume,
 } from '../../src/engine/protocol.ts';
 import { Rank } from '../../src/engine/rank.ts';
 import { openRequestText } from '../../src/engine/request-text.ts';
@@ -107,11 +108,17 @@ export class RankSession {
   }
 
   /** Sends a request; its id. */
-  start(ids: readonly number[], changes: OptionChanges = {}): string {
+  start(ids: readonly number[], changes: OptionChanges = {}, resume: Resume | null = null): string {
     this.#count += 1;
     const id = `r${this.#count}`;
     const options = optionsWith(changes);
-    this.rank.receive({ type: 'generate', id, input: { kind: 'ids', ids: [...ids] }, options });
+    this.rank.receive({
+      type: 'generate',
+      id,
+      input: { kind: 'ids', ids: [...ids] },
+      options,
+      resume,
+    });
     return id;
   }
 
@@ -120,7 +127,11 @@ export class RankSession {
   }
 
   /** The whole answer; rejects with the code of its error. */
-  async generate(ids: readonly number[], changes: OptionChanges = {}): Promise<Answer> {
+  async generate(
+    ids: readonly number[],
+    changes: OptionChanges = {},
+    resume: Resume | null = null,
+  ): Promise<Answer> {
     const choices: Choice[] = Array.from({ length: changes.choices ?? 1 }, () => ({
       ids: [],
       logprobs: [],
@@ -145,7 +156,7 @@ export class RankSession {
           reject(new Error(`${message.fault.code}: ${message.fault.message}`));
         }
       });
-      this.start(ids, changes);
+      this.start(ids, changes, resume);
     });
   }
 

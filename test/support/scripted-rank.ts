@@ -132,7 +132,7 @@ export class ScriptedRank implements RankProcess {
     });
   }
 
-  async #generate({ id, input, options }: GenerateMessage): Promise<void> {
+  async #generate({ id, input, options, resume }: GenerateMessage): Promise<void> {
     const words = wordsOf(input);
     if (words.length > this.#script.contextLength) {
       const fault = { code: 'prompt_too_long', message: 'the prompt is too long', hint: null };
@@ -143,8 +143,11 @@ export class ScriptedRank implements RankProcess {
     const most = Math.min(options.maxTokens ?? words.length, words.length);
     let generated = 0;
     for (let choice = 0; choice < options.choices; choice++) {
+      const earlier = resume?.choices[choice];
+      generated += earlier?.generated ?? 0;
+      if (earlier?.finished === true) continue;
       let stop: string | null = null;
-      for (let at = 0; at < most && stop === null; at++) {
+      for (let at = earlier?.ids.length ?? 0; at < most && stop === null; at++) {
         if (this.#script.tokenMs > 0) await sleep(this.#script.tokenMs);
         if (!this.#active.has(id)) return;
         const word = words[at] ?? '';

@@ -33,7 +33,7 @@ export async function plan(
       cacheBytes: positions * cacheBytesPerPosition(program, precise),
       workingBytes: workingBytes(program, precise, {
         tokens: limits.promptTokensPerStep,
-        selected: limits.slotsPerInstance,
+        selected: limits.slotsPerInstance[executor],
         positions,
       }),
     };
