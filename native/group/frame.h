@@ -58,8 +58,8 @@ class Inbox {
 
   explicit Inbox(Cipher cipher) : cipher_(std::move(cipher)), buffer_(first_bytes) {}
 
-  /// Where the next `wanted` bytes that arrive go: never more than what is left of the frame that is
-  /// due, so that nothing has to be moved.
+  /// Where what arrives next goes: never more than what is left of the frame that is due, so that
+  /// nothing has to be moved.
   std::span<std::byte> room(const Header& expected) noexcept;
   /// Room for whatever arrives while nothing is expected; empty when `most_kept_bytes` are kept.
   std::span<std::byte> spare_room() noexcept;
