@@ -110,8 +110,10 @@ int run_ranks(uint32_t threads, uint32_t rounds) {
   }
   const pid_t child = ::fork();
   options.rank = child == 0 ? 1 : 0;
-  const auto group = group::connect_tcp(std::move(listeners[options.rank]), options);
+  auto group = group::connect_tcp(std::move(listeners[options.rank]), options);
   run(*group, threads, rounds);
+  // In order: the other rank may still be reading what this one has sent last.
+  group.reset();
   if (child == 0) ::_exit(0);
   int how = 0;
   ::waitpid(child, &how, 0);
