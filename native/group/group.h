@@ -34,7 +34,8 @@ enum class Element : uint32_t { f32 = 0, bf16 = 1 };
 /// the group: later calls return the same. Codes: `group_peer_lost` (its end closed),
 /// `group_silent` (nothing heard within `silence_ms`), `group_timeout` (alive, but no data within
 /// `wait_ms`), `group_corrupt` (a frame that was altered, cut, replayed or out of order),
-/// `group_mismatch` (the ranks do not make the same calls). None throws.
+/// `group_mismatch` (the ranks do not make the same calls), `group_failed` (no memory, or the
+/// cipher failed). None throws.
 class Group {
  public:
   virtual ~Group() = default;

@@ -1,0 +1,136 @@
+// The group over sockets between two processes: small sums polled back to back, 60 sums of 2 KB a
+// step between calls of the real pool, large sums, and AES-GCM alone, which bounds them.
+// group [--threads N] [--rounds N]
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+#include <vector>
+
+#include "cpu/pool.h"
+#include "group/crypto.h"
+#include "group/group.h"
+
+namespace cidery::bench {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using group::Element;
+
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+void print(const char* name, std::vector<double> seconds) {
+  std::ranges::sort(seconds);
+  const auto at = [&](double part) {
+    return 1e6 * seconds[static_cast<size_t>(part * static_cast<double>(seconds.size() - 1))];
+  };
+  std::printf("%-34s p50 %9.1f us  p95 %9.1f us  p99 %9.1f us\n", name, at(0.5), at(0.95),
+              at(0.99));
+}
+
+void seal_alone() {
+  std::vector<std::byte> text(64 << 10), sealed(text.size() + group::tag_bytes);
+  const std::array<std::byte, 16> header{};
+  for (const size_t size : {size_t{2048}, text.size()}) {
+    group::Cipher sealing({}, true), opening({}, false);
+    const size_t times = (256 << 20) / size;
+    const auto start = Clock::now();
+    for (size_t i = 0; i < times; ++i) {
+      sealing.seal(header, std::span(text).first(size), sealed.data());
+      opening.open(header, std::span(sealed).first(size + group::tag_bytes), text.data());
+    }
+    std::printf("AES-128-GCM, %6zu bytes: %.2f GB/s sealed and opened, each\n", size,
+                1e-9 * static_cast<double>(2 * times * size) / since(start));
+  }
+}
+
+/// What both ranks do; rank 0 prints.
+void run(group::Group& group, uint32_t threads, uint32_t rounds) {
+  const bool tells = group.rank() == 0;
+  std::vector<float> small(512), large(2 << 20);
+  std::vector<double> times;
+  const auto must = [](const Status& status) {
+    if (status.ok()) return;
+    std::fprintf(stderr, "%s: %s\n", status.code.c_str(), status.message.c_str());
+    ::_exit(1);
+  };
+  for (uint32_t i = 0; i < rounds * 200; ++i) {
+    const auto start = Clock::now();
+    must(group.all_sum(small.data(), small.size(), Element::f32));
+    times.push_back(since(start));
+  }
+  if (tells) print("2 KB, back to back", times);
+
+  // A step: 60 times work of about 100 us on the pool, then a sum.
+  cpu::Pool pool(threads);
+  times.clear();
+  std::vector<double> steps;
+  for (uint32_t step = 0; step < rounds; ++step) {
+    const auto begin = Clock::now();
+    for (int i = 0; i < 60; ++i) {
+      pool.parallel_for(4 * threads, [](uint32_t, uint32_t) noexcept {
+        const auto start = Clock::now();
+        while (since(start) < 25e-6) {
+        }
+      });
+      const auto start = Clock::now();
+      must(group.all_sum(small.data(), small.size(), Element::f32));
+      times.push_back(since(start));
+    }
+    steps.push_back(since(begin));
+  }
+  if (tells) print("2 KB, in a step with the pool", times);
+  if (tells) print("step: 60 calls of 100 us and sums", steps);
+
+  times.clear();
+  for (uint32_t i = 0; i < std::max(7u, rounds / 2); ++i) {
+    const auto start = Clock::now();
+    must(group.all_sum(large.data(), large.size(), Element::f32));
+    times.push_back(since(start));
+  }
+  if (!tells) return;
+  print("8 MB", times);
+  std::ranges::sort(times);
+  std::printf("8 MB: %.2f GB/s\n", 8.388608e-3 / times[times.size() / 2]);
+}
+
+int run_ranks(uint32_t threads, uint32_t rounds) {
+  group::GroupOptions options;
+  options.key = group::random_key();
+  std::vector<std::unique_ptr<group::Listener>> listeners;
+  for (uint32_t r = 0; r < 2; ++r) {
+    listeners.push_back(group::listen("127.0.0.1"));
+    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
+  }
+  const pid_t child = ::fork();
+  options.rank = child == 0 ? 1 : 0;
+  auto group = group::connect_tcp(std::move(listeners[options.rank]), options);
+  run(*group, threads, rounds);
+  // In order: the other rank may still be reading what this one has sent last.
+  group.reset();
+  if (child == 0) ::_exit(0);
+  int how = 0;
+  ::waitpid(child, &how, 0);
+  return how == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace cidery::bench
+
+int main(int count, char** arguments) {
+  uint32_t threads = 1, rounds = 50;
+  for (int i = 1; i + 1 < count; i += 2) {
+    const std::string_view option = arguments[i];
+    const auto value = static_cast<uint32_t>(std::strtoul(arguments[i + 1], nullptr, 10));
+    if (option == "--threads") threads = std::max(1u, value);
+    if (option == "--rounds") rounds = std::max(1u, value);
+  }
+  cidery::bench::seal_alone();
+  return cidery::bench::run_ranks(threads, rounds);
+}

@@ -1,0 +1,178 @@
+#include "group/liveness.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <csignal>
+
+namespace cidery::group {
+namespace {
+
+/// Signs of life within the time after which silence is death.
+constexpr uint32_t beats = 6;
+constexpr std::array<const char*, 6> codes = {"group_failed",  "group_peer_lost", "group_silent",
+                                              "group_timeout", "group_corrupt",   "group_mismatch"};
+
+uint64_t number_of(const std::string& code) noexcept {
+  for (uint64_t i = 0; i < codes.size(); ++i) {
+    if (code == codes[i]) return i;
+  }
+  return 0;
+}
+
+std::string named(uint32_t rank) { return "rank " + std::to_string(rank); }
+
+}  // namespace
+
+Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t rank,
+                   uint32_t silence_ms)
+    : rank_(rank), silence_ms_(silence_ms), peers_(connections.size()) {
+  for (uint32_t r = 0; r < peers_.size(); ++r) {
+    peers_[r].connection = std::move(connections[r]);
+    if (!peers_[r].connection.empty()) ++not_ready_;
+  }
+  // Signals are for the program's own threads.
+  sigset_t all, before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  thread_ = std::thread([this] { run(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Liveness::~Liveness() {
+  stopping_.store(true, std::memory_order_release);
+  stirred_.wake();
+  thread_.join();
+}
+
+bool Liveness::wait_until_ready(Clock::time_point until) {
+  std::unique_lock lock(mutex_);
+  return ready_changed_.wait_until(lock, until, [this] {
+    return not_ready_ == 0 || !failure_.ok();
+  }) && failure_.ok();
+}
+
+Status Liveness::fail(Status status) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (failure_.ok() && !status.ok()) {
+    failure_ = std::move(status);
+    failed_.store(true, std::memory_order_release);
+    woken_.wake();
+    stirred_.wake();
+    ready_changed_.notify_all();
+  }
+  return failure_;
+}
+
+void Liveness::run() noexcept {
+  const auto pause = std::chrono::milliseconds(std::max(1u, silence_ms_ / beats));
+  tell_all(Kind::ready, 0);
+  auto last_turn = Clock::now(), next_beat = last_turn + pause;
+  while (!failed() && !stopping_.load(std::memory_order_acquire)) {
+    wait(next_beat);
+    // What was sent while this rank itself did not run is read before anybody is judged.
+    for (uint32_t r = 0; r < peers_.size(); ++r) listen_to(r);
+    const auto now = Clock::now();
+    const bool was_away = now - last_turn > std::chrono::milliseconds(silence_ms_ / 2);
+    last_turn = now;
+    if (was_away) {
+      for (Peer& peer : peers_) peer.last = now;
+    }
+    judge(now);
+    if (now < next_beat) continue;
+    tell_all(Kind::beat, 0);
+    next_beat = now + pause;
+  }
+  if (failed()) {
+    tell_all(Kind::failed, number_of(failure().code));
+  } else {
+    tell_all(Kind::leaving, 0);
+  }
+  for (Peer& peer : peers_) {
+    for (Connection& connection : peer.connection) ::shutdown(connection.socket.get(), SHUT_WR);
+  }
+}
+
+void Liveness::wait(Clock::time_point until) noexcept {
+  std::array<pollfd, 64> watched;
+  nfds_t count = 0;
+  watched[count++] = {stirred_.descriptor(), POLLIN, 0};
+  for (const Peer& peer : peers_) {
+    if (peer.connection.empty() || peer.closed || count == watched.size()) continue;
+    watched[count++] = {peer.connection[0].socket.get(), POLLIN, 0};
+  }
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+  static_cast<void>(
+      ::poll(watched.data(), count, static_cast<int>(std::max<int64_t>(0, left.count()))));
+}
+
+void Liveness::listen_to(uint32_t rank) noexcept {
+  Peer& peer = peers_[rank];
+  if (peer.connection.empty() || peer.closed) return;
+  Connection& connection = peer.connection[0];
+  const Header expected{0, tag_of(Kind::beat), 0};
+  for (;;) {
+    const Move move = read_some(connection.socket, connection.inbox.room(expected));
+    connection.inbox.arrived(move.bytes);
+    if (move.how == Moved::none) return;
+    if (move.how == Moved::closed) {
+      peer.closed = true;
+      if (!peer.left.load()) fail({"group_peer_lost", named(rank) + " is gone"});
+      return;
+    }
+    switch (connection.inbox.next(expected, nullptr)) {
+      case Inbox::Outcome::more:
+        continue;
+      case Inbox::Outcome::corrupt:
+        fail({"group_corrupt", "a sign of life of " + named(rank) + " was tampered with"});
+        return;
+      case Inbox::Outcome::opened:
+        break;
+      case Inbox::Outcome::other:
+        take(rank, connection.inbox.header());
+        break;
+    }
+    peer.last = Clock::now();
+  }
+}
+
+void Liveness::take(uint32_t rank, const Header& header) noexcept {
+  Peer& peer = peers_[rank];
+  if (header.kind == tag_of(Kind::leaving)) {
+    peer.left.store(true, std::memory_order_release);
+  } else if (header.kind == tag_of(Kind::failed)) {
+    const char* code = codes[header.total < codes.size() ? header.total : 0];
+    fail({code, named(rank) + " has ended the group: " + code});
+  } else if (header.kind == tag_of(Kind::ready) && !peer.ready) {
+    peer.ready = true;
+    const std::lock_guard lock(mutex_);
+    --not_ready_;
+    ready_changed_.notify_all();
+  }
+}
+
+void Liveness::judge(Clock::time_point now) noexcept {
+  for (uint32_t r = 0; r < peers_.size(); ++r) {
+    Peer& peer = peers_[r];
+    if (peer.heard.exchange(false, std::memory_order_relaxed)) peer.last = now;
+    if (!peer.ready || peer.left.load() || peer.closed) continue;
+    if (now - peer.last < std::chrono::milliseconds(silence_ms_)) continue;
+    fail({"group_silent", named(r) + " gave no sign of life for " + std::to_string(silence_ms_) +
+                              " ms: it is stopped, or cut off"});
+  }
+}
+
+void Liveness::tell_all(Kind kind, uint64_t detail) noexcept {
+  for (Peer& peer : peers_) {
+    if (peer.connection.empty() || peer.closed) continue;
+    Connection& connection = peer.connection[0];
+    // A peer that does not read gets no further beats; those it has tell it enough.
+    if (!connection.flushed()) static_cast<void>(connection.flush());
+    if (!connection.flushed()) continue;
+    if (connection.seal({0, tag_of(kind), detail}, nullptr)) static_cast<void>(connection.flush());
+  }
+}
+
+}  // namespace cidery::group

@@ -1,0 +1,357 @@
+#include <poll.h>
+
+#include <cstring>
+#include <new>
+
+#include "group/liveness.h"
+#include "group/sum.h"
+#include "group/transfer.h"
+
+/// The group over sockets: a connection between every two ranks.
+namespace cidery::group {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Up to here everybody gets every part: one message's time; above, each rank adds its share.
+constexpr size_t most_whole_sum_bytes = 16 << 10;
+/// Looking for data without sleeping; a pool's workers spin as long.
+constexpr auto spin_time = 50us;
+/// A turn that took so long was interrupted: somebody else wants the core.
+constexpr auto interruption = 200us;
+constexpr uint32_t waits_without_spin = 64;
+/// How long a connection's end waits for the reason that the peer's other connection may bring.
+constexpr int reason_ms = 200;
+
+void pause() noexcept {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
+#endif
+}
+
+std::string named(uint32_t rank) { return "rank " + std::to_string(rank); }
+
+class TcpGroup final : public Group {
+ public:
+  TcpGroup(Met met, const GroupOptions& options)
+      : rank_(options.rank),
+        wait_(std::chrono::milliseconds(options.wait_ms)),
+        peers_(met.by_rank.size()),
+        parts_(peers_.size()),
+        scratch_(peers_.size()) {
+    std::vector<std::vector<Connection>> alive(peers_.size());
+    for (uint32_t r = 0; r < peers_.size(); ++r) {
+      if (r == rank_) continue;
+      alive[r].push_back(std::move(met.by_rank[r][liveness_channel]));
+      for (uint32_t lane = 0; lane < data_channels; ++lane) {
+        peers_[r].lanes.push_back(std::move(met.by_rank[r][lane]));
+      }
+    }
+    watched_.reserve(1 + peers_.size() * data_channels);
+    liveness_ = std::make_unique<Liveness>(std::move(alive), rank_, options.silence_ms);
+  }
+
+  bool wait_until_ready(Clock::time_point until) { return liveness_->wait_until_ready(until); }
+  Status failure() { return liveness_->failure(); }
+
+  uint32_t rank() const noexcept override { return rank_; }
+  uint32_t size() const noexcept override { return static_cast<uint32_t>(peers_.size()); }
+
+  Status all_sum(void* data, size_t count, Element element) noexcept override {
+    if (size() == 1) return {};
+    auto* bytes = static_cast<std::byte*>(data);
+    const size_t width = bytes_of(element);
+    return count * width <= most_whole_sum_bytes ? sum_whole(bytes, count, element)
+                                                 : sum_shares(bytes, count, element);
+  }
+
+  Status all_gather(const void* mine, void* out,
+                    const std::vector<size_t>& bytes) noexcept override {
+    if (bytes.size() != size()) {
+      return end({"group_mismatch", "an all_gather needs a size for each rank"});
+    }
+    auto* to = static_cast<std::byte*>(out);
+    for (uint32_t r = 0; r < size(); to += bytes[r++]) {
+      if (r != rank_) {
+        send_to(r, tag_of(Kind::gather), mine, bytes[rank_]);
+        receive_from(r, tag_of(Kind::gather), to, bytes[r]);
+      } else if (to != mine && bytes[r] > 0) {
+        std::memcpy(to, mine, bytes[r]);
+      }
+    }
+    return exchange();
+  }
+
+  Status broadcast(void* data, size_t bytes, uint32_t root) noexcept override {
+    if (root >= size()) return end(no_such_rank(root));
+    const uint32_t tag = tag_of(Kind::broadcast, root);
+    if (rank_ != root) {
+      receive_from(root, tag, data, bytes);
+      return exchange();
+    }
+    for (uint32_t r = 0; r < size(); ++r) {
+      if (r != rank_) send_to(r, tag, data, bytes);
+    }
+    return exchange();
+  }
+
+  Status send(const void* data, size_t bytes, uint32_t to) noexcept override {
+    if (to >= size() || to == rank_) return end(no_such_rank(to));
+    send_to(to, tag_of(Kind::message), data, bytes);
+    return exchange();
+  }
+
+  Status receive(void* data, size_t bytes, uint32_t from) noexcept override {
+    if (from >= size() || from == rank_) return end(no_such_rank(from));
+    receive_from(from, tag_of(Kind::message), data, bytes);
+    return exchange();
+  }
+
+ private:
+  struct Peer {
+    std::vector<Connection> lanes;
+    Transfer out, in;
+  };
+
+  static Status no_such_rank(uint32_t rank) {
+    return {"group_mismatch", named(rank) + " is no other rank of this group"};
+  }
+
+  void send_to(uint32_t rank, uint32_t tag, const void* data, size_t bytes) noexcept {
+    // A transfer that goes out only reads.
+    auto* from = const_cast<std::byte*>(static_cast<const std::byte*>(data));
+    peers_[rank].out = Transfer(tag, from, bytes);
+  }
+  void receive_from(uint32_t rank, uint32_t tag, void* data, size_t bytes) noexcept {
+    peers_[rank].in = Transfer(tag, static_cast<std::byte*>(data), bytes);
+  }
+
+  Status end(Status status) noexcept { return liveness_->fail(std::move(status)); }
+
+  bool reserve(size_t bytes) noexcept {
+    try {
+      for (uint32_t r = 0; r < size(); ++r) {
+        if (r != rank_ && scratch_[r].size() < bytes) scratch_[r].resize(bytes);
+      }
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
+    return true;
+  }
+
+  Status sum_whole(std::byte* data, size_t count, Element element) noexcept {
+    const size_t bytes = count * bytes_of(element);
+    if (!reserve(bytes)) return end({"group_failed", "no memory for a sum"});
+    const uint32_t tag = tag_of(Kind::sum_whole, static_cast<uint32_t>(element));
+    for (uint32_t r = 0; r < size(); ++r) {
+      parts_[r] = r == rank_ ? data : scratch_[r].data();
+      if (r == rank_) continue;
+      send_to(r, tag, data, bytes);
+      receive_from(r, tag, scratch_[r].data(), bytes);
+    }
+    if (Status status = exchange(); !status.ok()) return status;
+    add_in_order(data, parts_, count, element);
+    return {};
+  }
+
+  /// Each rank adds up one share of the elements, in rank order, and hands it to all.
+  Status sum_shares(std::byte* data, size_t count, Element element) noexcept {
+    const size_t width = bytes_of(element);
+    const Share own = share_of(count, rank_, size());
+    if (!reserve(own.count * width)) return end({"group_failed", "no memory for a sum"});
+    const uint32_t detail = static_cast<uint32_t>(element);
+    for (uint32_t r = 0; r < size(); ++r) {
+      if (r == rank_) continue;
+      const Share share = share_of(count, r, size());
+      send_to(r, tag_of(Kind::sum_share, detail), data + share.first * width, share.count * width);
+      receive_from(r, tag_of(Kind::sum_share, detail), scratch_[r].data(), own.count * width);
+    }
+    size_t added = 0;
+    const Status status = exchange([&]() noexcept {
+      size_t there = own.count * width;
+      for (uint32_t r = 0; r < size(); ++r) {
+        if (r != rank_) there = std::min(there, peers_[r].in.arrived());
+      }
+      if (there <= added) return;
+      std::byte* place = data + own.first * width + added;
+      for (uint32_t r = 0; r < size(); ++r) {
+        parts_[r] = r == rank_ ? place : scratch_[r].data() + added;
+      }
+      add_in_order(place, parts_, (there - added) / width, element);
+      added = there;
+    });
+    if (!status.ok()) return status;
+    for (uint32_t r = 0; r < size(); ++r) {
+      if (r == rank_) continue;
+      const Share share = share_of(count, r, size());
+      std::byte* place = data + share.first * width;
+      send_to(r, tag_of(Kind::sum_done, detail), data + own.first * width, own.count * width);
+      receive_from(r, tag_of(Kind::sum_done, detail), place, share.count * width);
+    }
+    return exchange();
+  }
+
+  Status exchange() noexcept {
+    return exchange([]() noexcept {});
+  }
+
+  /// Moves all transfers to their end, writing and reading in turn so that no two ranks wait for
+  /// each other. `on_progress` is called after bytes have moved.
+  template <class OnProgress>
+  Status exchange(OnProgress&& on_progress) noexcept {
+    auto last = Clock::now(), before = last;
+    for (;;) {
+      if (liveness_->failed()) return liveness_->failure();
+      bool some = false, pending = false;
+      for (uint32_t r = 0; r < size(); ++r) {
+        if (Status status = move(r, some, pending); !status.ok()) return status;
+      }
+      if (some) on_progress();
+      if (!pending) return {};
+      const auto now = Clock::now();
+      if (some) last = now;
+      if (now - before > interruption && !some) no_spin_ = waits_without_spin;
+      before = now;
+      if (now - last >= wait_) return timed_out();
+      if (some) continue;
+      if (no_spin_ == 0 && now - last < spin_time) {
+        pause();
+        continue;
+      }
+      if (no_spin_ > 0) --no_spin_;
+      sleep(last + wait_ - now);
+      before = Clock::now();
+    }
+  }
+
+  Status move(uint32_t rank, bool& some, bool& pending) noexcept {
+    Peer& peer = peers_[rank];
+    for (uint32_t lane = 0; lane < peer.lanes.size(); ++lane) {
+      Connection& connection = peer.lanes[lane];
+      if (connection.flushed() && peer.out.goes_over(lane)) {
+        if (!connection.seal(peer.out.header(lane), peer.out.place(lane))) {
+          return end({"group_failed", "a message cannot be sealed"});
+        }
+        peer.out.advance(lane);
+      }
+      if (!connection.flushed()) {
+        const Moved moved = connection.flush();
+        if (moved == Moved::closed) return lost(rank);
+        some = some || moved == Moved::some;
+      }
+      pending = pending || !connection.flushed() || peer.out.goes_over(lane);
+      if (peer.in.goes_over(lane)) {
+        if (Status status = take(rank, lane, some); !status.ok()) return status;
+      } else if (!connection.flushed()) {
+        // The peer may itself wait until what it sends is read.
+        const Move move = read_some(connection.socket, connection.inbox.spare_room());
+        if (move.how == Moved::closed) return lost(rank);
+        connection.inbox.arrived(move.bytes);
+      }
+      pending = pending || peer.in.goes_over(lane);
+    }
+    return {};
+  }
+
+  Status take(uint32_t rank, uint32_t lane, bool& some) noexcept {
+    Connection& connection = peers_[rank].lanes[lane];
+    Transfer& in = peers_[rank].in;
+    const Header expected = in.header(lane);
+    const auto room = connection.inbox.room(expected);
+    const Move move = read_some(connection.socket, room);
+    connection.inbox.arrived(move.bytes);
+    switch (connection.inbox.next(expected, in.place(lane))) {
+      case Inbox::Outcome::more:
+        if (move.how == Moved::closed) return lost(rank);
+        some = some || move.how == Moved::some;
+        return {};
+      case Inbox::Outcome::opened:
+        in.advance(lane);
+        some = true;
+        liveness_->heard(rank);
+        return {};
+      case Inbox::Outcome::other:
+        return end({"group_mismatch", named(rank) + " makes another call than this rank"});
+      default:
+        return end({"group_corrupt", "a frame of " + named(rank) +
+                                         " was altered, cut, repeated or out of order"});
+    }
+  }
+
+  void sleep(Clock::duration most) noexcept {
+    watched_.clear();
+    watched_.push_back({liveness_->descriptor(), POLLIN, 0});
+    for (const Peer& peer : peers_) {
+      for (uint32_t lane = 0; lane < peer.lanes.size(); ++lane) {
+        short events = 0;
+        if (!peer.lanes[lane].flushed()) events |= POLLOUT | POLLIN;
+        if (peer.in.goes_over(lane)) events |= POLLIN;
+        if (events != 0) watched_.push_back({peer.lanes[lane].socket.get(), events, 0});
+      }
+    }
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(most).count();
+    static_cast<void>(::poll(watched_.data(), static_cast<nfds_t>(watched_.size()),
+                             static_cast<int>(std::clamp<int64_t>(left, 0, 60'000))));
+  }
+
+  /// A connection has ended. If the peer has a reason it comes on another connection.
+  Status lost(uint32_t rank) noexcept {
+    pollfd reason{liveness_->descriptor(), POLLIN, 0};
+    if (!liveness_->has_left(rank)) static_cast<void>(::poll(&reason, 1, reason_ms));
+    const char* how = liveness_->has_left(rank) ? " has left the group" : " has closed its end";
+    return end({"group_peer_lost", named(rank) + how});
+  }
+
+  Status timed_out() noexcept {
+    uint32_t rank = 0;
+    while (rank + 1 < size() && peers_[rank].in.done() && peers_[rank].out.done()) ++rank;
+    return end({"group_timeout", named(rank) + " is alive, but sends or takes no data"});
+  }
+
+  const uint32_t rank_;
+  const Clock::duration wait_;
+  std::vector<Peer> peers_;
+  std::vector<const void*> parts_;
+  std::vector<std::vector<std::byte>> scratch_;  // by rank: what others bring to a sum
+  std::vector<pollfd> watched_;
+  uint32_t no_spin_ = 0;
+  std::unique_ptr<Liveness> liveness_;  // last: it ends, and says so, before connections close
+};
+
+class TcpListener final : public Listener {
+ public:
+  explicit TcpListener(const std::string& host) : socket_(listen_on(host, port_)) {}
+  uint16_t port() const noexcept override { return port_; }
+  const Socket& socket() const noexcept { return socket_; }
+
+ private:
+  uint16_t port_ = 0;
+  Socket socket_;
+};
+
+}  // namespace
+
+std::unique_ptr<Listener> listen(const std::string& host) {
+  return std::make_unique<TcpListener>(host);
+}
+
+std::unique_ptr<Group> connect_tcp(std::unique_ptr<Listener> listener,
+                                   const GroupOptions& options) {
+  const auto* tcp = dynamic_cast<const TcpListener*>(listener.get());
+  if (tcp == nullptr || options.rank >= options.addresses.size() || options.addresses.size() > 60) {
+    throw Error("group_connect_failed", "a group has 1 to 60 ranks, a listener and an own rank");
+  }
+  const auto until = Clock::now() + std::chrono::milliseconds(options.connect_ms);
+  auto group = std::make_unique<TcpGroup>(meet_all(tcp->socket(), options), options);
+  listener.reset();  // nobody else is expected
+  if (!group->wait_until_ready(until)) {
+    const Status why = group->failure();
+    throw Error("group_connect_failed",
+                why.ok() ? "not every rank has connected to all others in time" : why.message);
+  }
+  return group;
+}
+
+}  // namespace cidery::group
