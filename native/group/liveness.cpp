@@ -35,7 +35,7 @@ Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t ra
   }
   // Signals are for the program's own threads.
   sigset_t all, before;
-  ::sigfillset(&all);
+  sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
   thread_ = std::thread([this] { run(); });
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);

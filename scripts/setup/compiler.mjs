@@ -166,10 +166,12 @@ async function checkLanguage(context, compiler) {
     source,
     `${text}int f(std::atomic<int>& a) { a.wait(std::bit_width(1u)); return 0; }`,
   );
-  const args = [...compiler.args, '-std=c++20', '-fsyntax-only', source];
+  // Compiled, since there are compilers that link for all that -fsyntax-only says.
+  const object = `${source}.o`;
+  const args = [...compiler.args, '-std=c++20', '-c', source, '-o', object];
   const { env, signal } = context;
   const probe = await run(compiler.command, args, { env, signal, timeoutMs: probeTimeoutMs });
-  rmSync(source, { force: true });
+  for (const path of [source, object]) rmSync(path, { force: true });
   if (probe.code === 0) return;
   throw new SetupError(
     `this compiler does not know C++20, or has no C++ headers (${compiler.identity})`,
