@@ -35,6 +35,8 @@ export class NodeUnderTest {
     const flags = ['start', '--json', '--port', '0', '--home', home];
     const child = spawn(process.execPath, [cidery, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      // Answers are compared bit by bit: MLX's depend on the shape of each step.
+      env: { ...process.env, CIDERY_EXECUTOR: 'cpu' },
     });
     const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
     const first = await lines.next();
