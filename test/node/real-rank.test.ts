@@ -5,6 +5,7 @@ import { afterAll, afterEach, describe, expect, test } from 'vitest';
 import { CideryError } from '../../src/base/error.ts';
 import type { GenerationEvent } from '../../src/node/generation.ts';
 import type { CideryNode } from '../../src/node/node.ts';
+import { testExecutor } from '../support/executor.ts';
 import { optionsWith } from '../support/rank-session.ts';
 import {
   admitTiny,
@@ -21,6 +22,8 @@ import {
 const home = mkdtempSync(join(tmpdir(), 'cidery-ranks-'));
 afterAll(() => rmSync(home, { recursive: true }));
 const never = new AbortController().signal;
+/** Enough that an answer is still under way when its rank comes to harm. */
+const answerTokens = testExecutor === 'mlx' ? 150 : 1_000;
 const open: CideryNode[] = [];
 afterEach(async () => {
   await Promise.all(open.splice(0).map((node) => node.close()));
@@ -54,7 +57,10 @@ async function begin(
     {
       model,
       input: { kind: 'ids', ids: [seed, 1, 2] },
-      options: optionsWith({ maxTokens: 400, sampling: { temperature: 0.9, seed: `${seed}` } }),
+      options: optionsWith({
+        maxTokens: answerTokens,
+        sampling: { temperature: 0.9, seed: `${seed}` },
+      }),
     },
     never,
   );
@@ -96,24 +102,28 @@ describe('a rank in the middle of answers', () => {
       // The wait for a silent rank is fifteen seconds of this clock.
       const node = nodeWith({ clock: fastClock(signal === 'SIGSTOP' ? 5 : 1) });
       const model = await admitTinyWithLongContext(node, 'llama', home);
-      const beginAll = () =>
-        Promise.all(Array.from({ length: 8 }, (__, seed) => begin(node, model, seed)));
-      const endOf = async (answers: Awaited<ReturnType<typeof beginAll>>) =>
-        Promise.all(answers.map(({ ended }) => ended));
-      const expected = (await endOf(await beginAll())).map(idsIn);
+      const beginAll = () => Array.from({ length: 8 }, (__, seed) => begin(node, model, seed));
+      const endOf = async (answers: ReturnType<typeof beginAll>) =>
+        Promise.all((await Promise.all(answers)).map(({ ended }) => ended));
+      const expected = (await endOf(beginAll())).map(idsIn);
       const pid = pidOf(node);
-      const answers = await beginAll();
+      const answers = beginAll();
+      await Promise.race(answers);
       process.kill(pid, signal);
       const ends = await endOf(answers);
       expect(ends.map((end) => end.code)).toEqual(ends.map(() => null));
       expect(ends.map(idsIn)).toEqual(expected);
       expect(ends.map(({ events }) => events.at(-1))).toMatchObject(
-        ends.map(() => ({ type: 'done', usage: { promptTokens: 3, generatedTokens: 400 } })),
+        ends.map(() => ({
+          type: 'done',
+          usage: { promptTokens: 3, generatedTokens: answerTokens },
+        })),
       );
       expect(isAlive(pid)).toBe(false);
       expect(pidOf(node)).not.toBe(pid);
       expect(node.deployments.list().map(({ instance }) => instance.requests)).toEqual([0]);
     },
+    90_000,
   );
 
   test('cannot be moved by SIGTERM when it is stopped, and is ended all the same', async () => {
