@@ -1,38 +1,5 @@
 #!/usr/bin/env node
-// `npm run bench -- NAME`: builds the product and bench/ and runs the latter, whose standard output
-// is the report. Progress goes to standard error.
-import { spawn } from 'node:child_process';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+// `npm run bench -- NAME`.
+import { runTool } from '../scripts/run-tool.mjs';
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
-
-/**
- * Runs a script of Node's to its end; a signal to this process goes to it.
- * @param {string[]} args
- * @param {'inherit' | 2} output where its standard output goes
- * @returns {Promise<number>} its exit status
- */
-function run(args, output) {
-  return new Promise((resolve) => {
-    const env = { ...process.env, CIDERY_ROOT: root };
-    const child = spawn(process.execPath, args, { stdio: ['ignore', output, 'inherit'], env });
-    const end = () => child.kill('SIGTERM');
-    process.once('SIGTERM', end);
-    process.once('SIGINT', end);
-    child.once('error', () => resolve(1));
-    child.once('close', (status) => {
-      process.off('SIGTERM', end);
-      process.off('SIGINT', end);
-      resolve(status ?? 130);
-    });
-  });
-}
-
-const tsc = join(root, 'node_modules/typescript/bin/tsc');
-const builds = [[join(root, 'scripts/setup.mjs')], [tsc, '-p', join(root, 'bench/tsconfig.json')]];
-let status = 0;
-for (const build of builds) status ||= await run(build, 2);
-const script = join(root, 'build/bench/bench/main.js');
-status ||= await run([script, ...process.argv.slice(2)], 'inherit');
-process.exitCode = status;
+await runTool('bench');

@@ -1,6 +1,6 @@
 import { quantile } from '../bench/statistics.ts';
+import { seededNumbers } from '../test/support/seeded-numbers.ts';
 import type { ChaosOptions, FaultKind } from './arguments.ts';
-import { Dice } from './dice.ts';
 import { type Fault, stillAlive, strike } from './faults.ts';
 import { Load } from './load.ts';
 import { NodeUnderTest } from './node-under-test.ts';
@@ -44,15 +44,15 @@ export async function runChaos(options: ChaosOptions, place: ChaosPlace): Promis
   let load: Load;
   try {
     for (const pid of await node.ready(new Set())) seen.add(pid);
-    place.say(`undisturbed answers first`);
+    place.say('undisturbed answers first');
     const expected = await Load.undisturbed(node.url, options.model);
     load = new Load(node.url, options.model, expected);
     load.start(options.clients, options.seed);
-    const dice = new Dice(options.seed);
+    const dice = seededNumbers(options.seed);
     for (let number = 1; number <= options.kills; number++) {
       const fault = await strike(node, options, dice);
       faults.push(fault);
-      for (const pid of await node.ready(new Set())) seen.add(pid);
+      for (const pid of fault.freshPids) seen.add(pid);
       const wrong = load.records.filter((record) => record.wrong !== null).length;
       const backMs = Math.round(fault.readyAtMs - fault.atMs);
       const count = `${load.records.length} answers, ${wrong} wrong`;

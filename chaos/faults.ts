@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChaosOptions, FaultKind } from './arguments.ts';
-import type { Dice } from './dice.ts';
 import { chaosLimits } from './limits.ts';
 import type { NodeUnderTest } from './node-under-test.ts';
 
@@ -11,6 +10,8 @@ export interface Fault {
   readonly atMs: number;
   /** When the instance was ready again. */
   readonly readyAtMs: number;
+  /** Processes of the ranks that came after it. */
+  readonly freshPids: readonly number[];
 }
 
 /**
@@ -20,16 +21,17 @@ export interface Fault {
 export async function strike(
   node: NodeUnderTest,
   { faults }: ChaosOptions,
-  dice: Dice,
+  dice: (limit: number) => number,
 ): Promise<Fault> {
   const pids = await node.ready(new Set());
-  await sleep(dice.between(chaosLimits.pauseMinMs, chaosLimits.pauseMaxMs));
-  const kind = dice.one(faults);
-  const rank = dice.between(0, pids.length - 1);
+  const { pauseMinMs, pauseMaxMs } = chaosLimits;
+  await sleep(pauseMinMs + dice(pauseMaxMs - pauseMinMs + 1));
+  const kind = faults[dice(faults.length)] ?? faults[0];
+  const rank = dice(pids.length);
   const atMs = performance.now();
   process.kill(pids[rank] ?? 0, kind === 'kill' ? 'SIGKILL' : 'SIGSTOP');
-  await node.ready(new Set(pids));
-  return { kind, rank, atMs, readyAtMs: performance.now() };
+  const freshPids = await node.ready(new Set(pids));
+  return { kind, rank, atMs, readyAtMs: performance.now(), freshPids };
 }
 
 /** Those of `pids` that still run (a process that has ended and was not waited for counts too). */

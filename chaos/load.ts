@@ -1,6 +1,6 @@
 import { CideryError, errorMessage } from '../src/base/error.ts';
+import { seededNumbers } from '../test/support/seeded-numbers.ts';
 import { type Answer, questions, streamAnswer } from './answers.ts';
-import { Dice } from './dice.ts';
 
 /** What a client saw of one answer under load; times in milliseconds of this process's clock. */
 export interface AnswerRecord {
@@ -39,7 +39,7 @@ export class Load {
 
   start(clients: number, seed: number): void {
     for (let client = 0; client < clients; client++) {
-      this.#clients.push(this.#run(new Dice(seed * 1_000 + client)));
+      this.#clients.push(this.#run(seededNumbers(seed * 1_000 + client)));
     }
   }
 
@@ -49,9 +49,9 @@ export class Load {
     await Promise.all(this.#clients);
   }
 
-  async #run(dice: Dice): Promise<void> {
+  async #run(dice: (limit: number) => number): Promise<void> {
     while (!this.#stopping) {
-      const question = dice.between(0, questions.length - 1);
+      const question = dice(questions.length);
       const startedAt = performance.now();
       const times: number[] = [];
       const wrong = await this.#ask(question, times).catch(errorMessage);

@@ -62,11 +62,7 @@ export class NodeUnderTest {
     throw new CideryError('chaos_node', `no deployment: ${await response.text()}`);
   }
 
-  get lastWords(): string {
-    return this.#lastWords;
-  }
-
-  async instance(): Promise<Instance | null> {
+  async #instance(): Promise<Instance | null> {
     const response = await fetch(`${this.url}/cluster/v1/state`);
     const { instances } = clusterStateSchema.parse(await response.json());
     return instances[0] ?? null;
@@ -76,7 +72,7 @@ export class NodeUnderTest {
   async ready(former: ReadonlySet<number>): Promise<number[]> {
     const endsAt = performance.now() + chaosLimits.readyMs;
     while (performance.now() < endsAt) {
-      const instance = await this.instance();
+      const instance = await this.#instance();
       const pids = instance?.ranks.flatMap(({ pid }) => (pid === null ? [] : [pid])) ?? [];
       const fresh = pids.length > 0 && !pids.some((pid) => former.has(pid));
       if (instance?.state === 'ready' && fresh) return pids;

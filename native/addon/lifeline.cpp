@@ -10,8 +10,8 @@
 #include <string>
 #include <thread>
 
-#include "addon/signals.h"
 #include "base/error.h"
+#include "base/signals.h"
 
 namespace cidery::addon {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "addon/exit_guard.h"
 #include "addon/guard.h"
-#include "addon/signals.h"
+#include "base/signals.h"
 #include "base/work_queue.h"
 
 namespace cidery::addon {

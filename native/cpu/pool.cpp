@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "base/error.h"
+#include "base/pause.h"
 #include "cpu/cores.h"
 #include "cpu/float_mode.h"
 
@@ -19,14 +20,6 @@ constexpr uint32_t part_bits = 24, epoch_bits = 16;
 constexpr uint64_t part_mask = (uint64_t{1} << part_bits) - 1;
 /// About 50 us: longer than the gaps between the calls of a step, shorter than a scheduler's slice.
 constexpr uint32_t spin_pauses = 2000;
-
-void pause() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb");
-#endif
-}
 
 /// Waits until `word` is no longer `old`, and returns what it is.
 uint32_t wait_for_change(const std::atomic<uint32_t>& word, uint32_t old,

@@ -1,11 +1,11 @@
 #include "group/liveness.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <sys/socket.h>
 
 #include <array>
-#include <csignal>
+
+#include "base/signals.h"
 
 namespace cidery::group {
 namespace {
@@ -22,8 +22,6 @@ uint64_t number_of(const std::string& code) noexcept {
   return 0;
 }
 
-std::string named(uint32_t rank) { return "rank " + std::to_string(rank); }
-
 }  // namespace
 
 Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t rank,
@@ -33,12 +31,8 @@ Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t ra
     peers_[r].connection = std::move(connections[r]);
     if (!peers_[r].connection.empty()) ++not_ready_;
   }
-  // Signals are for the program's own threads.
-  sigset_t all, before;
-  sigfillset(&all);
-  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  const SignalsBlocked blocked;
   thread_ = std::thread([this] { run(); });
-  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 Liveness::~Liveness() {

@@ -3,11 +3,15 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <string>
 #include <thread>
 
 #include "group/meeting.h"
 
 namespace cidery::group {
+
+/// A rank in an error.
+inline std::string named(uint32_t rank) { return "rank " + std::to_string(rank); }
 
 /// A thread of each rank that gives and hears signs of life on connections of its own, so that a
 /// peer that computes for long is alive, and one that is stopped, dead or cut off is found whatever

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <new>
 
+#include "base/pause.h"
 #include "group/liveness.h"
 #include "group/sum.h"
 #include "group/transfer.h"
@@ -22,16 +23,6 @@ constexpr auto interruption = 200us;
 constexpr uint32_t waits_without_spin = 64;
 /// How long a connection's end waits for the reason that the peer's other connection may bring.
 constexpr int reason_ms = 200;
-
-void pause() noexcept {
-#if defined(__x86_64__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("isb");
-#endif
-}
-
-std::string named(uint32_t rank) { return "rank " + std::to_string(rank); }
 
 class TcpGroup final : public Group {
  public:

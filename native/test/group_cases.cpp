@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "group/crypto.h"
 #include "group/sum.h"
 #include "test/check.h"
 
@@ -80,6 +81,20 @@ void run_round(uint32_t rank, Group& group, uint32_t seed, size_t most_bytes,
 }
 
 }  // namespace
+
+Doors::Doors(uint32_t size, group::GroupOptions with) : options(std::move(with)) {
+  options.key = group::random_key();
+  for (uint32_t r = 0; r < size; ++r) {
+    listeners.push_back(group::listen("127.0.0.1"));
+    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
+  }
+}
+
+std::unique_ptr<group::Group> Doors::connect(uint32_t rank) {
+  group::GroupOptions own = options;
+  own.rank = rank;
+  return group::connect_tcp(std::move(listeners[rank]), own);
+}
 
 Bytes part_of_sum(uint32_t rank, size_t count, Element element, uint32_t seed) {
   std::mt19937 random(seed * 31 + rank);

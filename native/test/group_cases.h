@@ -15,6 +15,16 @@ namespace cidery::test {
 
 using Groups = std::vector<std::unique_ptr<group::Group>>;
 
+/// Ranks that listen on loopback: a door each, and the options that lead there, with a fresh key.
+struct Doors {
+  std::vector<std::unique_ptr<group::Listener>> listeners;
+  group::GroupOptions options;
+
+  Doors(uint32_t size, group::GroupOptions with);
+  /// Goes through rank `rank`'s door. Throws what connect_tcp throws.
+  std::unique_ptr<group::Group> connect(uint32_t rank);
+};
+
 /// Runs `work(rank, group)` on a thread a rank and waits for all.
 inline void on_every_rank(Groups& groups,
                           const std::function<void(uint32_t, group::Group&)>& work) {

@@ -29,9 +29,8 @@ constexpr uint32_t silence_ms = 900;
 /// On a machine that is busy with other things.
 constexpr auto patience = 4s;
 
-GroupOptions options_of(uint32_t rank) {
+GroupOptions hasty_options() {
   GroupOptions options;
-  options.rank = rank;
   options.connect_ms = 10'000;
   options.silence_ms = silence_ms;
   options.wait_ms = 2'500;
@@ -60,20 +59,13 @@ Status sum_until_end(Group& group, size_t count) {
 void check_signal(int signal, size_t count, bool only_send, const std::set<std::string>& codes,
                   const std::string& name) {
   constexpr uint32_t size = 3;
-  std::vector<std::unique_ptr<group::Listener>> listeners;
-  GroupOptions options = options_of(0);
-  options.key = group::random_key();
-  for (uint32_t r = 0; r < size; ++r) {
-    listeners.push_back(group::listen("127.0.0.1"));
-    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
-  }
+  Doors doors(size, hasty_options());
   std::vector<pid_t> children;
   for (uint32_t r = 1; r < size; ++r) {
     children.push_back(::fork());
     if (children.back() != 0) continue;
-    options.rank = r;
     try {
-      auto group = group::connect_tcp(std::move(listeners[r]), options);
+      auto group = doors.connect(r);
       if (only_send) std::this_thread::sleep_for(20s);
       const Status status = sum_until_end(*group, count);
       // Rank 1 has to have the same reason, or be told of the end.
@@ -82,8 +74,8 @@ void check_signal(int signal, size_t count, bool only_send, const std::set<std::
       ::_exit(2);
     }
   }
-  listeners.resize(1);
-  auto group = group::connect_tcp(std::move(listeners[0]), options);
+  doors.listeners.resize(1);
+  auto group = doors.connect(0);
   std::atomic<int64_t> at{0};
   std::thread killer([&] {
     std::this_thread::sleep_for(150ms);
@@ -118,23 +110,15 @@ struct Ends {
 
 /// Two ranks of which one calls the other through somebody in the middle.
 Ends with_proxy(Fault fault, size_t after, size_t count) {
-  std::vector<std::unique_ptr<group::Listener>> listeners;
-  GroupOptions options = options_of(0);
-  options.key = group::random_key();
-  for (uint32_t r = 0; r < 2; ++r) {
-    listeners.push_back(group::listen("127.0.0.1"));
-    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
-  }
-  Proxy proxy(listeners[0]->port(), fault, after);
-  options.addresses[0].port = proxy.port();
+  Doors doors(2, hasty_options());
+  Proxy proxy(doors.listeners[0]->port(), fault, after);
+  doors.options.addresses[0].port = proxy.port();
   Ends ends;
   std::vector<std::thread> threads;
   for (uint32_t r = 0; r < 2; ++r) {
     threads.emplace_back([&, r] {
-      GroupOptions own = options;
-      own.rank = r;
       try {
-        const auto group = group::connect_tcp(std::move(listeners[r]), own);
+        const auto group = doors.connect(r);
         ends.of[r] = sum_until_end(*group, count);
       } catch (const Error& error) {
         ends.of[r] = {error.code(), error.what()};
@@ -172,16 +156,10 @@ void check_middle() {
 
 /// Strangers before and while ranks connect: garbage, half a hello, nothing at all, an old hello.
 void check_strangers() {
-  std::vector<std::unique_ptr<group::Listener>> listeners;
-  GroupOptions options = options_of(0);
-  options.key = group::random_key();
-  for (uint32_t r = 0; r < 2; ++r) {
-    listeners.push_back(group::listen("127.0.0.1"));
-    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
-  }
-  const group::Address door = options.addresses[0];
+  Doors doors(2, hasty_options());
+  const group::Address door = doors.options.addresses[0];
   const group::Hello old =
-      group::make_hello(options.key, {2, 1, 0, 0}, group::random_key());
+      group::make_hello(doors.options.key, {2, 1, 0, 0}, group::random_key());
   std::atomic<bool> stop{false};
   std::thread strangers([&] {
     std::vector<group::Socket> kept;
@@ -204,10 +182,8 @@ void check_strangers() {
   std::vector<std::thread> threads;
   for (uint32_t r = 0; r < 2; ++r) {
     threads.emplace_back([&, r] {
-      GroupOptions own = options;
-      own.rank = r;
       try {
-        const auto group = group::connect_tcp(std::move(listeners[r]), own);
+        const auto group = doors.connect(r);
         float value = 1;
         for (int i = 0; i < 500 && ends[r].ok(); ++i) {
           value = 1;

@@ -13,22 +13,13 @@ namespace {
 using group::GroupOptions;
 
 Groups open_tcp(uint32_t size) {
-  std::vector<std::unique_ptr<group::Listener>> listeners;
   GroupOptions options;
-  options.key = group::random_key();
   options.connect_ms = 10'000;
-  for (uint32_t r = 0; r < size; ++r) {
-    listeners.push_back(group::listen("127.0.0.1"));
-    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
-  }
+  Doors doors(size, options);
   Groups groups(size);
   std::vector<std::thread> threads;
   for (uint32_t r = 0; r < size; ++r) {
-    threads.emplace_back([&, r] {
-      GroupOptions own = options;
-      own.rank = r;
-      groups[r] = group::connect_tcp(std::move(listeners[r]), own);
-    });
+    threads.emplace_back([&, r] { groups[r] = doors.connect(r); });
   }
   for (std::thread& thread : threads) thread.join();
   return groups;
@@ -45,23 +36,19 @@ void check_leaving() {
 }
 
 void check_keys() {
-  std::vector<std::unique_ptr<group::Listener>> listeners;
   GroupOptions options;
   options.connect_ms = 600;
-  for (uint32_t r = 0; r < 2; ++r) {
-    listeners.push_back(group::listen("127.0.0.1"));
-    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
-  }
+  Doors doors(2, options);
   std::vector<std::thread> threads;
   for (uint32_t r = 0; r < 2; ++r) {
     threads.emplace_back([&, r] {
-      GroupOptions own = options;
+      GroupOptions own = doors.options;
       own.rank = r;
       own.key = group::random_key();
       static std::mutex mutex;
       std::string code;
       try {
-        group::connect_tcp(std::move(listeners[r]), own);
+        group::connect_tcp(std::move(doors.listeners[r]), own);
       } catch (const Error& error) {
         code = error.code();
       }

@@ -74,15 +74,16 @@ class GenerationRun {
     try {
       // Right now, so that a rank that is ready is asked in the caller's turn.
       const leave = this.#instance.admission.tryEnter();
-      if (leave === null) void this.#again(null);
-      else this.#send(leave, false);
+      if (leave === null) void this.#sendWhenReady();
+      else this.#send(leave);
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  #send(leave: () => void, again: boolean): void {
+  #send(leave: () => void): void {
     this.#leave = leave;
+    const again = this.#progress.fruitless > 0;
     this.#instance.request(
       {
         type: 'generate',
@@ -133,11 +134,11 @@ class GenerationRun {
         ),
       );
     }
-    void this.#again(error);
+    void this.#sendWhenReady();
   }
 
   /** Waits for a rank that is ready and sends the request to it. */
-  async #again(lost: CideryError | null): Promise<void> {
+  async #sendWhenReady(): Promise<void> {
     const over = this.#over.signal;
     try {
       // Whoever is the only one left in doubt runs alone: it can take nobody along.
@@ -149,7 +150,7 @@ class GenerationRun {
         leave();
         throw error;
       }
-      this.#send(leave, lost !== null);
+      this.#send(leave);
     } catch (error) {
       if (!over.aborted) this.#fail(error);
     }

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { gguf, type GgufTestFile, writeGguf } from '../../test/support/gguf-writer.ts';
 import { MemoryDisk } from '../../test/support/memory-disk.ts';
-import { rejection, seededNumbers } from '../../test/support/rejection.ts';
+import { rejection } from '../../test/support/rejection.ts';
+import { seededNumbers } from '../../test/support/seeded-numbers.ts';
 import { tinyLlama, tinyLlamaTensors, tinyTokenizer, zeros } from '../../test/support/tiny-gguf.ts';
 import { CideryError } from '../base/error.ts';
 import { modelManifestSchema } from '../model/manifest.ts';

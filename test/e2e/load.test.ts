@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { type ClusterState, clusterStateSchema } from '../../src/node/cluster-state.ts';
 import { Daemon, residentMebibytes } from '../support/daemon.ts';
 import { isAlive } from '../support/real-node.ts';
-import { seededNumbers } from '../support/rejection.ts';
+import { seededNumbers } from '../support/seeded-numbers.ts';
 import { starterModel } from '../support/starter-model.ts';
 
 /** Many clients at once on a real daemon, half of them leaving early. */

@@ -7,7 +7,7 @@ import { buildModel } from '../../src/model/model.ts';
 import { CideryNode } from '../../src/node/node.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { fakeLibrary, FakeSpawner, manifestOf } from '../support/fake-ranks.ts';
-import { seededNumbers } from '../support/rejection.ts';
+import { seededNumbers } from '../support/seeded-numbers.ts';
 import { greedyOptions } from '../support/requests.ts';
 import { type Dice, SimulatedRank } from './simulated-rank.ts';
 

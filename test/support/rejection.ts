@@ -12,14 +12,3 @@ export async function rejection(
   }
   throw new Error('nothing was refused');
 }
-
-/** Numbers from 0 to `limit` - 1 that are the same in every run (mulberry32). */
-export function seededNumbers(seed: number): (limit: number) => number {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit);
-  };
-}

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { gguf, type GgufTestValue, writeGguf } from '../../../test/support/gguf-writer.ts';
 import { MemoryFile } from '../../../test/support/memory-disk.ts';
-import { rejection, seededNumbers } from '../../../test/support/rejection.ts';
+import { rejection } from '../../../test/support/rejection.ts';
+import { seededNumbers } from '../../../test/support/seeded-numbers.ts';
 import { tinyLlama, tinyLlamaTensors, zeros } from '../../../test/support/tiny-gguf.ts';
 import { CideryError } from '../../base/error.ts';
 import { ggmlTypes } from './ggml-types.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { MemoryFile } from '../../../test/support/memory-disk.ts';
-import { rejection, seededNumbers } from '../../../test/support/rejection.ts';
+import { rejection } from '../../../test/support/rejection.ts';
+import { seededNumbers } from '../../../test/support/seeded-numbers.ts';
 import { CideryError } from '../../base/error.ts';
 import { readSafetensorsHeader } from './header.ts';
 

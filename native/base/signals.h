@@ -2,7 +2,7 @@
 
 #include <signal.h>
 
-namespace cidery::addon {
+namespace cidery {
 
 /// While it lives, threads that are started take no signals: those belong to Node's main thread.
 class SignalsBlocked {
@@ -20,4 +20,4 @@ class SignalsBlocked {
   sigset_t before_;
 };
 
-}  // namespace cidery::addon
+}  // namespace cidery
