@@ -69,16 +69,22 @@ class Lowering {
   program(): Program {
     const { prefix, vocabulary, contextLength, embedScale, layers } = this.#spec;
     const table = this.#parameter(`${prefix}model.embed_tokens.weight`);
-    this.#emit({ kind: 'embed', fields: { out: this.#hidden, table, scale: embedScale } });
+    this.#emit({
+      kind: 'embed',
+      fields: { out: this.#hidden, table, scale: embedScale, first: 0 },
+    });
     for (const [index, layer] of layers.entries()) this.#layer(layer, layerPath(this.#spec, index));
     this.#output(table);
     return {
       vocabulary,
       contextLength,
+      rank: 0,
+      ranks: 1,
       buffers: this.#buffers,
       parameters: this.#parameters,
       ropes: this.#ropes,
       caches: this.#caches,
+      layouts: [],
       operations: this.#operations,
     };
   }
@@ -91,7 +97,10 @@ class Lowering {
     this.#norm(`${prefix}model.norm`, finalNorm, selected, output);
     const weight = head.tied ? table : this.#parameter(`${prefix}lm_head.weight`);
     const { scale, softcap } = head;
-    this.#emit({ kind: 'head', fields: { in: output, weight, bias: null, scale, softcap } });
+    this.#emit({
+      kind: 'head',
+      fields: { in: output, weight, bias: null, scale, softcap, first: 0 },
+    });
   }
 
   #layer(layer: LayerSpec, path: string): void {
