@@ -39,7 +39,7 @@ const statuses: Readonly<Record<string, HttpError['status']>> = {
   tokenizer_missing: 400,
   template_timeout: 400,
   template_too_large: 400,
-  split_unsupported: 400,
+  split_impossible: 400,
   unsupported: 400,
   body_not_json: 400,
   body_too_large: 413,

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { CideryError, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Addon } from './addon.ts';
+import { knownAnswer } from './known-answer.ts';
 import { type OpenModel, openModel } from './open-model.ts';
 import {
   type EngineSettings,
@@ -76,6 +77,8 @@ export class Rank {
         return;
       case 'logits':
         return this.#answer(message.id, () => this.#logits(message));
+      case 'check':
+        return this.#answer(message.id, () => this.#check(message));
       case 'text':
         return this.#answer(message.id, () => this.#parts.runTextOperation(message.operation));
       case 'ping':
@@ -141,10 +144,7 @@ export class Rank {
     const open = this.#open;
     if (open === null) throw notOpen();
     const vocabulary = open.model.program.vocabulary;
-    const unknown = ids.find((token) => token >= vocabulary);
-    if (unknown !== undefined) {
-      throw new CideryError('token_unknown', `token ${unknown} is outside the ${vocabulary} known`);
-    }
+    refuseUnknown(ids, vocabulary);
     const rows = Math.min(message.last, ids.length);
     return new Promise((resolve, reject) => {
       const sequence = {
@@ -162,6 +162,13 @@ export class Rank {
           .then(() => resolve({ rows, vocabulary }), reject);
       });
     });
+  }
+
+  async #check(message: Extract<ToRank, { type: 'check' }>): Promise<Record<string, Json>> {
+    const open = this.#open;
+    if (open === null) throw notOpen();
+    refuseUnknown(message.ids, open.model.program.vocabulary);
+    return { ...(await knownAnswer(open.loop, message.id, message.ids, message.tokens)) };
   }
 
   #answer(id: string, work: () => Promise<Record<string, Json>>): void {
@@ -208,6 +215,12 @@ const namedSchema = z.looseObject({ id: z.string().min(1).max(128) });
 const failedExitCode = 1;
 
 const noMemory = { weightBytes: 0, cacheBytes: 0, activeBytes: 0, peakBytes: 0, liveArrays: 0 };
+
+function refuseUnknown(ids: readonly number[], vocabulary: number): void {
+  const unknown = ids.find((token) => token >= vocabulary);
+  if (unknown === undefined) return;
+  throw new CideryError('token_unknown', `token ${unknown} is outside the ${vocabulary} known`);
+}
 
 function notOpen(): CideryError {
   return new CideryError('model_not_open', 'this rank has no open model');
