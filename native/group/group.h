@@ -60,6 +60,9 @@ class Group {
   /// Waits until `from` has begun a call that brings something here, however long that takes: for a
   /// rank that has nothing to do until then. Ends as other calls do when the peer is lost.
   virtual Status await(uint32_t from) noexcept = 0;
+  /// From any thread: ends the group on every rank, unless it has ended. What waits returns `why`;
+  /// other ranks get its code where it is one of a group, else `group_failed`.
+  virtual void fail(Status why) noexcept = 0;
 };
 
 /// A socket that waits for the other ranks.

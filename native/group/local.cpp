@@ -182,6 +182,8 @@ class LocalGroup final : public Group {
     return room_->await(from, rank_);
   }
 
+  void fail(Status why) noexcept override { static_cast<void>(room_->fail(std::move(why))); }
+
  private:
   static Header header_of(Kind kind, uint32_t detail, size_t bytes) {
     return {0, tag_of(kind, detail), bytes};

@@ -129,6 +129,8 @@ class TcpGroup final : public Group {
     return status;
   }
 
+  void fail(Status why) noexcept override { static_cast<void>(end(std::move(why))); }
+
  private:
   struct Peer {
     std::vector<Connection> lanes;
