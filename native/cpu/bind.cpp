@@ -155,6 +155,11 @@ class Binder {
 
   void bind(const program::Linear&) {}  // bind_linears has taken it
 
+  template <class Collective>
+  void bind(const Collective&) {
+    throw Error("unsupported", "this executor runs programs of one rank only");
+  }
+
   MatmulRegion begin_matmul(const Columns& in) const {
     MatmulRegion region;
     region.domain = domain(in);

@@ -7,13 +7,6 @@
 namespace cidery::cpu {
 namespace {
 
-/// Whether nothing but the largest logit counts.
-bool is_greedy(const program::Sampler& sampler) {
-  return sampler.temperature == 0 && sampler.repetition == 1 && sampler.presence == 0 &&
-         sampler.frequency == 0 && sampler.logprobs == 0 && sampler.biases.empty() &&
-         sampler.mask.empty();
-}
-
 void sample_row(const Tools& tools, const program::PlannedSequence& sequence,
                 const program::SlotHistory& history, std::span<float> row,
                 program::SequenceResult& entry) {
