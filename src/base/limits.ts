@@ -139,6 +139,12 @@ export const limits = {
   /** Names of tensors that an error lists before it only counts the rest. */
   modelErrorNames: 5,
 
+  // ranks of one model
+  /** More ranks than people's machines make a cluster of; their messages grow with each. */
+  ranksMax: 64,
+  /** A share of a rank is a weight; up to here products of it and any size stay exact enough. */
+  rankShareMax: 1e12,
+
   // rank: loading
   /** Bytes read between two reports of progress: a tenth of a second of a fast disk. */
   loadBatchBytes: 128 * 1024 * 1024,
