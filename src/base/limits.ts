@@ -196,6 +196,8 @@ export const limits = {
    * take a minute.
    */
   rankStepMs: 300_000,
+  /** A rank waits so long for others that still read their weights: 350 GB at 200 MB/s. */
+  groupConnectMs: 1_800_000,
   /** From a request to leave to SIGTERM, and from there to SIGKILL. */
   rankLeaveMs: 1_000,
   rankTerminateMs: 1_000,

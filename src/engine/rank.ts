@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { CideryError, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Addon } from './addon.ts';
-import { type OpenModel, openModel } from './open-model.ts';
+import { type LeadingModel, openModel } from './open-model.ts';
 import {
   type EngineSettings,
   type FromRank,
@@ -35,7 +35,7 @@ export class Rank {
   readonly #parts: RankParts;
   readonly #requests = new Map<string, GenerationRequest>();
   #addon: Addon | null = null;
-  #open: (OpenModel & { readonly text: RequestText }) | null = null;
+  #open: (LeadingModel & { readonly text: RequestText }) | null = null;
 
   constructor(parts: RankParts) {
     this.#parts = parts;
@@ -94,13 +94,14 @@ export class Rank {
       this.#addon = addon;
       // Side by side: the addon reads on its own thread while the tokenizer is parsed here.
       const [open, text] = await Promise.all([
-        openModel(addon, manifest, settings, {
+        openModel(addon, manifest, settings, null, {
           progress: (doneBytes, totalBytes) =>
             send({ type: 'progress', stage: 'weights', doneBytes, totalBytes }),
           failure: (error) => this.#fail(error),
         }),
         this.#parts.openText(manifest),
       ]);
+      invariant(open.loop !== null, 'a rank without a group leads');
       this.#open = { ...open, text };
       send({
         type: 'opened',
