@@ -71,7 +71,8 @@ inline void write_rope(WordWriter& words, const program::Rope& rope) {
 
 inline std::vector<std::byte> encode_program(const program::Program& program) {
   WordWriter words;
-  for (const uint32_t word : {0x50444943u, 1u, program.vocabulary, program.context_length}) {
+  for (const uint32_t word : {0x50444943u, 2u, program.vocabulary, program.context_length,
+                              program.rank, program.ranks}) {
     words.u32(word);
   }
   write_list(words, program.buffers, [&](const program::Buffer& buffer) {
@@ -86,6 +87,9 @@ inline std::vector<std::byte> encode_program(const program::Program& program) {
          {cache.key_heads, cache.head_width, cache.value_width, cache.window}) {
       words.u32(size);
     }
+  });
+  write_list(words, program.layouts, [&](const std::vector<uint32_t>& layout) {
+    write_list(words, layout, [&](uint32_t width) { words.u32(width); });
   });
   write_list(words, program.operations, [&](const program::Operation& operation) {
     words.u32(operation_code(operation));
@@ -123,7 +127,7 @@ inline program::Program whole_program() {
   out.caches = {{2, 8, 8, 16}};
   const Columns hidden{0, 0, 32}, normed{1, 0, 32}, update{5, 0, 32}, last{6, 0, 32};
   out.operations = {
-      Embed{hidden, 0, 1},
+      Embed{hidden, 0, 1, 0},
       Norm{normed, hidden, 1, 2, 1e-5f, 0, 1},
       Linear{{2, 0, 64}, normed, 3, 4},
       Attention{{3, 0, 32}, {2, 0, 32}, {2, 32, 16}, {2, 48, 16}, 0,   4, 2, 8,    8, 0.35f, 30,
@@ -134,7 +138,7 @@ inline program::Program whole_program() {
       Linear{update, {2, 0, 64}, 9, none},
       Add{hidden, hidden, update, 0.5f},
       Select{last, hidden},
-      Head{last, 10, 11, 1, 30},
+      Head{last, 10, 11, 1, 30, 0},
   };
   return out;
 }

@@ -40,6 +40,7 @@ const statuses: Readonly<Record<string, HttpError['status']>> = {
   template_timeout: 400,
   template_too_large: 400,
   split_impossible: 400,
+  split_invalid: 400,
   unsupported: 400,
   body_not_json: 400,
   body_too_large: 413,

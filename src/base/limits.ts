@@ -139,6 +139,12 @@ export const limits = {
   /** Names of tensors that an error lists before it only counts the rest. */
   modelErrorNames: 5,
 
+  // ranks of one model
+  /** More ranks than people's machines make a cluster of; their messages grow with each. */
+  ranksMax: 64,
+  /** A share of a rank is a weight; up to here products of it and any size stay exact enough. */
+  rankShareMax: 1e12,
+
   // rank: loading
   /** Bytes read between two reports of progress: a tenth of a second of a fast disk. */
   loadBatchBytes: 128 * 1024 * 1024,
@@ -202,6 +208,8 @@ export const limits = {
   rankStepMs: 300_000,
   /** A rank's loss reaches the daemon and the other ranks at the same moment; its reason is first. */
   groupCauseMs: 250,
+  /** A rank waits so long for others that still read their weights: 350 GB at 200 MB/s. */
+  groupConnectMs: 1_800_000,
   /** From a request to leave to SIGTERM, and from there to SIGKILL. */
   rankLeaveMs: 1_000,
   rankTerminateMs: 1_000,

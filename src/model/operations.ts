@@ -54,7 +54,7 @@ export const operations = {
   /**
    * Causal attention of each sequence's new positions over its slot in cache `cache`, after writing
    * the new keys and values there. In this order: q and k are normalized (normKind 0 no, 1 each
-   * head with weights [headWidth], 2 the whole width with weights [heads * headWidth]); rotated by
+   * head with weights [headWidth]); rotated by
    * `rope`; q multiplied by 1 + queryScaleBeta * ln(1 + floor(position / queryScaleOriginal)) where
    * queryScaleOriginal > 0; scores are scale * q.k, capped as softcap * tanh(score / softcap) where
    * softcap > 0; a key is seen by a query when 0 <= queryPosition - keyPosition < window (window 0:
@@ -131,4 +131,4 @@ export const activationKinds = { silu: 0, gelu: 1, geluTanh: 2, relu: 3, reluSqu
 export type ActivationKind = keyof typeof activationKinds;
 
 export const normKinds = { rms: 0, layer: 1 } as const;
-export const headNormKinds = { none: 0, head: 1, width: 2 } as const;
+export const headNormKinds = { none: 0, head: 1 } as const;

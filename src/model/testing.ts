@@ -158,7 +158,7 @@ export function tensorsFor(
   config: Config,
   storageOf: (path: string) => ParameterStorage = () => ({ kind: 'dense' }),
 ): TensorEntry[] {
-  return buildModel({ config }).parameters.flatMap(({ path, shape, role }) => {
+  return buildModel({ config }).parameters.flatMap(({ path, shape, declared: { role } }) => {
     const storage = storageOf(path);
     const columns = shape.at(-1) ?? 0;
     const rows = shape.slice(0, -1);

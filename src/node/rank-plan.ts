@@ -1,8 +1,8 @@
-import { CideryError, errorCode } from '../base/error.ts';
 import type { SplitKind } from '../engine/protocol.ts';
 import { cacheBytesPerPosition, weightBytes, type WeightMode } from '../model/memory.ts';
 import type { ModelManifest } from '../model/manifest.ts';
-import { buildModel } from '../model/model.ts';
+import { buildModel, type Model } from '../model/model.ts';
+import { chooseSplit } from '../model/split/plan.ts';
 
 /** How a model is split over the ranks of an instance, and what they take together. */
 export interface RankPlan {
@@ -23,7 +23,7 @@ export interface WantedSplit {
 
 /**
  * Plans a model over ranks, from config and headers alone. `auto`: tensor where the model can be
- * split so, else pipeline. Throws `split_impossible`, and what `buildModel` throws.
+ * split so, else pipeline. Throws `split_impossible`, `split_invalid`, and what `buildModel` throws.
  */
 export function planRanks(
   manifest: ModelManifest,
@@ -31,44 +31,29 @@ export function planRanks(
   mode: WeightMode,
 ): RankPlan {
   const { ranks, split } = wanted;
-  if (ranks === 1) return planOf('single', [buildModel(manifest)], mode);
-  if (split !== 'auto') return splitPlan(manifest, split, ranks, mode);
-  try {
-    return splitPlan(manifest, 'tensor', ranks, mode);
-  } catch (error) {
-    if (errorCode(error) !== 'split_impossible') throw error;
-    return splitPlan(manifest, 'pipeline', ranks, mode);
-  }
-}
-
-function splitPlan(
-  manifest: ModelManifest,
-  kind: SplitKind,
-  ranks: number,
-  mode: WeightMode,
-): RankPlan {
+  const whole = buildModel(manifest);
+  if (ranks === 1) return planOf('single', [whole], mode);
+  const kind = split === 'auto' ? chooseSplit(whole.spec, ranks) : split;
   const { precise } = mode;
-  const models = Array.from({ length: ranks }, (_, rank) =>
-    buildModel(manifest, { split: { kind, rank, ranks, shares: null }, precise }),
-  );
-  return planOf(kind, models, mode);
+  const ofRank = (rank: number) =>
+    buildModel(manifest, { split: { kind, rank, ranks, shares: null }, precise });
+  const others = Array.from({ length: ranks - 1 }, (_, index) => ofRank(index + 1));
+  return planOf(kind, [ofRank(0), ...others], mode);
 }
 
 function planOf(
   kind: RankPlan['kind'],
-  models: readonly ReturnType<typeof buildModel>[],
+  models: readonly [Model, ...Model[]],
   mode: WeightMode,
 ): RankPlan {
-  const sum = (bytes: (model: ReturnType<typeof buildModel>) => number) =>
+  const sum = (bytes: (model: Model) => number) =>
     models.reduce((total, model) => total + bytes(model), 0);
-  const contextLength = models[0]?.spec.contextLength;
-  if (contextLength === undefined) throw new CideryError('internal', 'bug in cidery: no rank');
   return {
     kind,
     ranks: models.length,
     weightBytes: sum(({ program }) => weightBytes(program, mode)),
     cacheBytesPerPosition: sum(({ program }) => cacheBytesPerPosition(program, mode.precise)),
-    contextLength,
+    contextLength: models[0].spec.contextLength,
   };
 }
 

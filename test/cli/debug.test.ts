@@ -90,7 +90,7 @@ describe('cidery debug', () => {
             {
               path: 'model.embed_tokens.weight',
               shape: [expect.any(Number), expect.any(Number)],
-              split: 'replicated',
+              split: 'columns',
             },
             {
               path: 'model.layers.0.self_attn.q_proj.weight',

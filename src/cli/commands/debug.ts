@@ -23,7 +23,7 @@ export async function debug(
 ): Promise<void> {
   const { signal } = context;
   const node = await openNode(nodeSettings(context, flags));
-  const operations = new DebugOperations(context, node);
+  const operations = new DebugOperations(context, node, flags.precise ?? false);
   const onAbort = () => process.stdin.destroy();
   signal.addEventListener('abort', onAbort, { once: true });
   try {
