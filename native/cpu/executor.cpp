@@ -6,7 +6,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/float_mode.h"
 #include "cpu/ops/sampling.h"
-#include "cpu/ranks.h"
+#include "program/ranks.h"
 
 namespace cidery::cpu {
 namespace {
@@ -51,7 +51,7 @@ void CpuExecutor::bind() {
   weights_.finish(program_.parameters);
   if (program_.ranks > 1) {
     if (!group_) throw Error("engine_state", "a program of several ranks has joined no group");
-    std::vector<VocabularyPart> parts = agree(*group_, program_, options_);
+    auto parts = program::agree(*group_, program_, options_, {most_rows, most_logit_rows});
     const bool whole = parts[0].rows == program_.vocabulary;
     if (!whole) split_head_.emplace(*group_, std::move(parts));
   }

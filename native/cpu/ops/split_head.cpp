@@ -101,7 +101,7 @@ Status SplitHead::take(const Tools& tools, const HeadRows& rows, uint32_t rank) 
     uint64_t sum = 0;
     std::memcpy(&sum, entry, sizeof sum);
     if (sum != checksums_[row]) same.store(false, std::memory_order_relaxed);
-    const VocabularyPart& part = parts_[rank];
+    const program::VocabularyPart& part = parts_[rank];
     if (!needs_largest(rows, row)) {
       std::memcpy(rows.logits.row(row) + part.first, entry + sizeof sum,
                   part.rows * sizeof(float));

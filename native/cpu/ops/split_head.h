@@ -5,15 +5,11 @@
 
 #include "cpu/pass.h"
 #include "group/group.h"
+#include "program/ranks.h"
 #include "program/slot_history.h"
 #include "program/step_plan.h"
 
 namespace cidery::cpu {
-
-/// A rank's part of the vocabulary.
-struct VocabularyPart {
-  uint32_t first = 0, rows = 0;
-};
 
 /// Rows whose logits each rank has computed for its part of the vocabulary.
 struct HeadRows {
@@ -30,7 +26,7 @@ struct HeadRows {
 class SplitHead {
  public:
   /// `parts`: of each rank, in order and without gaps the whole vocabulary.
-  SplitHead(group::Group& group, std::vector<VocabularyPart> parts)
+  SplitHead(group::Group& group, std::vector<program::VocabularyPart> parts)
       : group_(group), parts_(std::move(parts)) {}
 
   /// Rank 0: turns the rows into results as collect_logits does. Status `rank_disagrees`, or a
@@ -45,7 +41,7 @@ class SplitHead {
   Status take(const Tools& tools, const HeadRows& rows, uint32_t rank);
 
   group::Group& group_;
-  const std::vector<VocabularyPart> parts_;
+  const std::vector<program::VocabularyPart> parts_;
   std::vector<size_t> at_;           // where each row's entry of the message begins
   std::vector<uint64_t> checksums_;  // of rank 0's rows
   std::vector<Largest> largest_;     // of the rows where that is all that counts
