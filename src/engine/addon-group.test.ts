@@ -128,7 +128,11 @@ describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (e
     processes = Array.from({ length: 4 }, () => new RankProcess(child, executor));
   });
   afterAll(() => Promise.all(processes.map((process) => process.end())));
-  const options = (precise: boolean, split: 'tensor' | 'pipeline') => ({ executor, precise, split });
+  const options = (precise: boolean, split: 'tensor' | 'pipeline') => ({
+    executor,
+    precise,
+    split,
+  });
 
   test.each(names)('%s, precise', { timeout: 60_000 }, async (name) => {
     const one = await ask(processes.slice(0, 1), name, options(true, 'tensor'));
@@ -137,10 +141,12 @@ describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (e
       if (!(await isPossible(name, kind))) continue;
       const several = await ask(processes.slice(0, kind.ranks), name, options(true, kind.split));
       if (executor === 'cpu') {
-        expect({ ...several, logits: bits(several.logits) }, `${kind.split} ${kind.ranks}`).toEqual({
-          ...one,
-          logits: bits(one.logits),
-        });
+        expect({ ...several, logits: bits(several.logits) }, `${kind.split} ${kind.ranks}`).toEqual(
+          {
+            ...one,
+            logits: bits(one.logits),
+          },
+        );
         continue;
       }
       const tensor = ({ logits }: Answers) => ({ shape: [logits.length], values: logits });

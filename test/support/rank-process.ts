@@ -61,6 +61,13 @@ export class RankProcess {
     this.#process.kill(signal);
   }
 
+  /** Has nothing more to say to it, so that it ends by itself; resolves when it has. */
+  async leave(): Promise<void> {
+    const exit = once(this.#process, 'exit');
+    this.#process.disconnect();
+    await exit;
+  }
+
   /** Kills it and waits until it is gone. */
   async end(): Promise<void> {
     if (this.#process.exitCode !== null || this.#process.signalCode !== null) return;

@@ -41,13 +41,13 @@ export interface TeamOptions {
 
 /** Engines of one model in several processes, one alone or a group of them. */
 export class RankTeam {
-  readonly processes: readonly RankProcess[];
-  readonly engines: readonly EngineHandle[];
+  readonly #processes: readonly RankProcess[];
+  readonly #engines: readonly EngineHandle[];
   #number = 0;
 
   private constructor(processes: readonly RankProcess[], engines: readonly EngineHandle[]) {
-    this.processes = processes;
-    this.engines = engines;
+    this.#processes = processes;
+    this.#engines = engines;
   }
 
   /** Loads the model's parts, joins and binds. Rejects with the first error of a rank. */
@@ -91,7 +91,7 @@ export class RankTeam {
   async #join(options: TeamOptions): Promise<void> {
     const { silenceMs = 3_000, connectMs = 10_000 } = options;
     const listeners = await Promise.all(
-      this.processes.map((process) => process.call('listenGroup', '127.0.0.1')),
+      this.#processes.map((process) => process.call('listenGroup', '127.0.0.1')),
     );
     options.listening?.(listeners.map(({ port }) => port));
     const addresses = listeners.map(({ port }) => ({ host: '127.0.0.1', port }));
@@ -104,11 +104,19 @@ export class RankTeam {
     });
   }
 
+  engine(rank: number): EngineHandle {
+    const engine = this.#engines[rank];
+    if (engine === undefined) throw new Error(`there is no rank ${rank}`);
+    return engine;
+  }
+
   /** Of every rank above 0: settles when it has followed to the end. */
   follow(): Promise<void>[] {
-    return this.processes.flatMap((process, rank) => {
-      const engine = this.engines[rank];
-      return rank === 0 || engine === undefined ? [] : [process.call('follow', engine)];
+    return this.#processes.slice(1).map((process, at) => {
+      const followed = process.call('follow', this.engine(at + 1));
+      // A test that ends its processes does not wait for it.
+      followed.catch(() => undefined);
+      return followed;
     });
   }
 
@@ -118,31 +126,29 @@ export class RankTeam {
   ): Promise<StepResult> {
     this.#number += 1;
     const plan = { number: this.#number, retired: [], copies: [], sequences, ...changes };
-    const [leader] = this.processes;
-    const [engine] = this.engines;
-    if (leader === undefined || engine === undefined) throw new Error('an empty team');
-    return decodeResult(await leader.call('step', engine, encodePlan(plan)));
+    return decodeResult(await this.#leader.call('step', this.engine(0), encodePlan(plan)));
   }
 
   /** Closes rank 0, then the others when they have followed to the end. */
   async close(followed: readonly Promise<void>[]): Promise<void> {
-    const [leader] = this.processes;
-    const [engine] = this.engines;
-    if (leader !== undefined && engine !== undefined) await leader.call('closeEngine', engine);
+    await this.#leader.call('closeEngine', this.engine(0));
     await Promise.all(followed);
     await this.#each(async (process, own, rank) => {
       if (rank > 0) await process.call('closeEngine', own);
     });
   }
 
+  get #leader(): RankProcess {
+    const [leader] = this.#processes;
+    if (leader === undefined) throw new Error('a team of no processes');
+    return leader;
+  }
+
   async #each(
     work: (process: RankProcess, engine: EngineHandle, rank: number) => Promise<void>,
   ): Promise<void> {
     await Promise.all(
-      this.processes.map(async (process, rank) => {
-        const engine = this.engines[rank];
-        if (engine !== undefined) await work(process, engine, rank);
-      }),
+      this.#processes.map((process, rank) => work(process, this.engine(rank), rank)),
     );
   }
 }
