@@ -100,7 +100,7 @@ Status CpuExecutor::guarded(Work&& work) noexcept {
 Status CpuExecutor::step(const program::StepPlan& plan, program::StepResult& result) noexcept {
   if (Status status = check_ready(&plan); !status.ok()) return status;
   if (begun_.empty()) return guarded([&] { return run_step(plan, result); });
-  if (begun_count_ > 0) return {"engine_state", "steps that were begun have to be finished first"};
+  if (begun_count_ > 0) return {"engine_state", "steps that were begun are finished first"};
   return guarded([&] {
     BegunStep& whole = begun_[oldest_begun_];
     whole.plan = plan;
@@ -213,8 +213,8 @@ void CpuExecutor::prepare_result(const program::StepPlan& plan,
   }
 }
 
-/// Cuts the step into passes of at most `most_rows` rows and calls `run_pass` for each, with its rows
-/// in `pass_`.
+/// Cuts the step into passes of at most `most_rows` rows and calls `run_pass` for each, whose rows
+/// then are in `pass_`.
 template <class RunPass>
 Status CpuExecutor::run_passes(const program::StepPlan& plan, RunPass&& run_pass) {
   if (!apply_slots(plan)) {

@@ -23,7 +23,7 @@ using program::StepResult;
 using program::Want;
 
 /// What sums of parts in another order may change, in deviations of the logits: activations are
-/// rounded to 8 bits again behind them. Seen up to 0.05.
+/// rounded to 8 bits again behind them. Seen up to 0.06.
 constexpr double fast_tolerance = 0.25;
 
 OpenExecutor open_with(bool precise, uint32_t threads = 1) {
@@ -336,7 +336,7 @@ void check_settings() {
   });
 }
 
-/// A rank that leaves ends the step of every other one.
+/// A rank that leaves ends the step of every other one that needs something from it.
 void check_leaving() {
   Traits traits;
   traits.layers = 4;
@@ -352,9 +352,11 @@ void check_leaving() {
       const std::string name = std::string(by_layers ? "layers" : "columns") + ", rank " +
                                std::to_string(rank) + " leaves: ";
       for (uint32_t other = 0; other < 3; ++other) {
-        const std::string expected = other == rank ? "" : "group_peer_lost";
-        check(run.ends[other].code == expected,
-              name + std::to_string(other) + " ends with " + run.ends[other].code);
+        const bool needs = by_layers ? other == (rank + 1) % 3 : other != rank;
+        const bool may_be_done = by_layers && !needs;
+        const std::string& code = run.ends[other].code;
+        check(code == (other == rank ? "" : "group_peer_lost") || (may_be_done && code.empty()),
+              name + std::to_string(other) + " ends with '" + code + "'");
       }
       check(run.results.size() <= 3, name + "what came before stays");
     }

@@ -215,7 +215,8 @@ void ranks() {
          [](Program& p) { p.buffers[8].domain = Domain::tokens; });
   refuse("(send): to is no other", [](Program& p) { op<Send>(p, 11).to = 1; });
   refuse("(send): to is no other", [](Program& p) { op<Send>(p, 11).to = 3; });
-  refuse("(send): in reads columns that nothing", [](Program& p) { op<Send>(p, 11).in.buffer = 8; });
+  refuse("(send): in reads columns that nothing",
+         [](Program& p) { op<Send>(p, 11).in.buffer = 8; });
   refuse("(receive): from is no other", [](Program& p) { op<Receive>(p, 12).from = 1; });
 }
 

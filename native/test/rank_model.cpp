@@ -72,7 +72,9 @@ class Taker {
       piece = {0, piece.offset + rows.first * row_bytes, rows.count * row_bytes,
                rows.count * row_bytes, 1};
       if (!matrix) continue;
-      const auto cut = [&](uint64_t all, uint32_t count) { return all * count / parameter.shape[1]; };
+      const auto cut = [&](uint64_t all, uint32_t count) {
+        return all * count / parameter.shape[1];
+      };
       part.shape[1] = static_cast<uint32_t>(cut(part.shape[1], columns.count));
       piece.offset += cut(row_bytes, columns.first);
       piece.row_bytes = cut(row_bytes, columns.count);
@@ -190,7 +192,8 @@ class ColumnSplit {
     Program& program = result_.program;
     std::vector<uint32_t> widths, inners, hiddens;
     for (uint32_t r = 0; r < ranks_; ++r) {
-      widths.push_back(heads_of(whole_attention(), r, ranks_).queries.count * attention_.value_width);
+      const Heads heads = heads_of(whole_attention(), r, ranks_);
+      widths.push_back(heads.queries.count * attention_.value_width);
       inners.push_back(inner_of(r).count);
       hiddens.push_back(units_of(hidden_, r, ranks_).count);
     }
@@ -219,6 +222,7 @@ class ColumnSplit {
   void split(program::Linear op) {
     const std::string& path = model_.program.parameters[op.weight].path;
     const auto is = [&](const char* name) { return path.find(name) != std::string::npos; };
+    const uint32_t inner = own_inner_.count;
     const Heads heads = heads_of(whole_attention(), rank_, ranks_);
     const auto part = [](UnitRange units, uint32_t width) {
       return UnitRange{units.first * width, units.count * width};
@@ -226,10 +230,14 @@ class ColumnSplit {
     if (is("q_proj")) by_outputs(op, part(heads.queries, attention_.head_width), attention_.q);
     else if (is("k_proj")) by_outputs(op, part(heads.keys, attention_.head_width), attention_.k);
     else if (is("v_proj")) by_outputs(op, part(heads.keys, attention_.value_width), attention_.v);
-    else if (is("gate_proj")) by_outputs(op, own_inner_, {gates, 0, own_inner_.count});
-    else if (is("up_proj")) by_outputs(op, own_inner_, {gates, own_inner_.count, own_inner_.count});
-    else if (is("o_proj")) reduce(op, part(heads.queries, attention_.value_width), attention_.out, 0);
+    else if (is("gate_proj")) by_outputs(op, own_inner_, {gates, 0, inner});
+    else if (is("up_proj")) by_outputs(op, own_inner_, {gates, inner, inner});
+    else if (is("o_proj")) reduce(op, attended_of(heads), attention_.out, 0);
     else reduce(op, own_inner_, activated_, 1);
+  }
+  UnitRange attended_of(const Heads& heads) const {
+    const uint32_t width = attention_.value_width;
+    return {heads.queries.first * width, heads.queries.count * width};
   }
   void by_outputs(program::Linear op, UnitRange outputs, Columns out) {
     op.weight = take_.rows(op.weight, outputs);
