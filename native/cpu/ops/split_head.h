@@ -3,17 +3,17 @@
 #include <span>
 #include <vector>
 
+#include "cpu/ops/sampling.h"
 #include "cpu/pass.h"
 #include "group/group.h"
 #include "program/ranks.h"
-#include "program/slot_history.h"
 #include "program/step_plan.h"
 
 namespace cidery::cpu {
 
 /// Rows whose logits each rank has computed for its part of the vocabulary.
 struct HeadRows {
-  const program::StepPlan& plan;
+  const Draws& draws;
   std::span<const WantedRow> wanted;
   View in;      // the head's input: `wanted` rows from the first on, the same on every rank
   View logits;  // on rank 0 [rows, vocabulary], its own part filled; else [rows, own part]
@@ -31,8 +31,7 @@ class SplitHead {
 
   /// Rank 0: turns the rows into results as collect_logits does. Status `rank_disagrees`, or a
   /// group's.
-  Status collect(const Tools& tools, const HeadRows& rows, const program::SlotHistory& history,
-                 program::StepResult& result);
+  Status collect(const Tools& tools, const HeadRows& rows, program::StepResult& result);
   /// The other ranks. A group's status.
   Status report(const Tools& tools, const HeadRows& rows);
 
