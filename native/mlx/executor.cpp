@@ -45,6 +45,9 @@ MlxExecutor::MlxExecutor(program::Program program, const program::ExecutorOption
       weights_(program_.parameters.size()),
       slot_count_(options.slots),
       history_(options.slots) {
+  if (program_.ranks > 1) {
+    throw Error("unsupported", "this executor runs programs of one rank only");
+  }
   if (!mx::is_available(device_)) {
     throw Error("device_unavailable", "MLX finds no GPU that it can use on this machine");
   }
@@ -138,7 +141,14 @@ void MlxExecutor::run(const program::StepPlan& plan, program::StepResult& result
     const bool selected =
         out == program::none || program_.buffers[out].domain == program::Domain::selected;
     if (selected && stream.selected.empty()) continue;
-    std::visit([&](const auto& op) { run_operation(op, stream, graph); }, operation);
+    std::visit(
+        [&](const auto& op) {
+          // What several ranks do is refused when an executor is opened.
+          if constexpr (requires { run_operation(op, stream, graph); }) {
+            run_operation(op, stream, graph);
+          }
+        },
+        operation);
   }
   evaluate(stream, graph.logits);
   collect(plan, graph.logits, result);

@@ -195,6 +195,12 @@ class PlanReader {
 
 }  // namespace
 
+bool is_greedy(const Sampler& sampler) noexcept {
+  return sampler.temperature == 0 && sampler.repetition == 1 && sampler.presence == 0 &&
+         sampler.frequency == 0 && sampler.logprobs == 0 && sampler.biases.empty() &&
+         sampler.mask.empty();
+}
+
 StepPlan decode_plan(std::span<const std::byte> bytes, const PlanLimits& limits,
                      std::vector<SlotState>& slots) {
   std::vector<SlotState> after = slots;

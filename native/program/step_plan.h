@@ -32,6 +32,9 @@ struct Sampler {
   std::vector<uint32_t> mask;  // empty, or a bit a token of the vocabulary: 1 allowed
 };
 
+/// Whether the largest logit of a row is all that the sampler looks at.
+bool is_greedy(const Sampler& sampler) noexcept;
+
 enum class TokenSource : uint32_t { literals = 0, last_sample = 1 };
 enum class Want : uint32_t { nothing = 0, sample = 1, logits = 2 };
 
