@@ -108,7 +108,7 @@ describe('twins of C++ tables', () => {
       (line) => {
         const fields = [...(line[3] ?? '').matchAll(/(\w+)\((\w+)\)/g)];
         return [
-          camel(line[1] ?? ''),
+          line[1],
           Number(line[2]),
           fields.map((field) => [camel(field[2] ?? ''), kinds[field[1] ?? '']]),
         ];

@@ -213,16 +213,17 @@ describe('ranks together compute what one does', () => {
 
   /** As many layers as the most ranks. */
   function deeper(config: Config): Config {
-    const inner = config['text_config'];
-    if (typeof inner === 'object') return { ...config, text_config: deeper(inner as Config) };
     const repeated = (value: unknown) =>
       Array.isArray(value) && value.length === 2 ? [...value, ...value] : value;
-    return {
-      ...config,
+    const changes = {
       num_hidden_layers: 4,
       layer_types: repeated(config['layer_types']),
       no_rope_layers: repeated(config['no_rope_layers']),
     };
+    const inner = config['text_config'];
+    return typeof inner === 'object' && inner !== null
+      ? { ...config, text_config: { ...inner, ...changes } }
+      : { ...config, ...changes };
   }
 
   function expectSameLogits(config: Config, storage: ParameterStorage): void {

@@ -5,8 +5,11 @@ import type { ProgramRope } from '../../src/model/program.ts';
 export type Rows = readonly (readonly number[])[];
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
-const dot = (a: readonly number[], b: readonly number[]) =>
-  sum(a.map((value, i) => value * (b[i] ?? Number.NaN)));
+function dot(a: readonly number[], b: readonly number[]): number {
+  let total = 0;
+  for (let i = 0; i < a.length; i += 1) total += (a[i] ?? 0) * (b[i] ?? Number.NaN);
+  return total;
+}
 
 export function add(a: Rows, b: Rows, scaleB: number): Rows {
   return a.map((row, r) => row.map((value, i) => value + scaleB * (b[r]?.[i] ?? Number.NaN)));
@@ -73,11 +76,11 @@ export interface AttentionFields {
 /** Of one sequence from its start. */
 export function attention(q: Rows, k: Rows, v: Rows, fields: AttentionFields): Rows {
   const { heads, keyHeads, headWidth, scale, softcap, window } = fields;
-  const head = (rows: Rows, at: number) =>
-    rows.map((row) => row.slice(at * headWidth, (at + 1) * headWidth));
-  const outputs = Array.from({ length: heads }, (_, at) => {
-    const keyHead = Math.floor((at * keyHeads) / heads);
-    const queries = placed(head(q, at), fields.qNorm, fields).map((row, position) => {
+  const head = (rows: Rows, index: number) =>
+    rows.map((row) => row.slice(index * headWidth, (index + 1) * headWidth));
+  const outputs = Array.from({ length: heads }, (_, index) => {
+    const keyHead = Math.floor((index * keyHeads) / heads);
+    const queries = placed(head(q, index), fields.qNorm, fields).map((row, position) => {
       const { queryScaleBeta: beta, queryScaleOriginal: original } = fields;
       const factor = original > 0 ? 1 + beta * Math.log(1 + Math.floor(position / original)) : 1;
       return row.map((value) => value * factor);
@@ -90,15 +93,17 @@ export function attention(q: Rows, k: Rows, v: Rows, fields: AttentionFields): R
         const score = scale * dot(query, key);
         return Math.exp(softcap > 0 ? softcap * Math.tanh(score / softcap) : score);
       });
-      const total = sum(weights);
-      return query.map((_, i) =>
-        sum(
-          weights.map((weight, at) => (weight / total) * (values[first + at]?.[i] ?? Number.NaN)),
+      const seen = values.slice(first, position + 1);
+      const shares = weights.map((weight) => weight / sum(weights));
+      return Array.from({ length: headWidth }, (__, column) =>
+        dot(
+          shares,
+          seen.map((value) => value[column] ?? Number.NaN),
         ),
       );
     });
   });
-  return q.map((_, position) => outputs.flatMap((rows) => rows[position] ?? []));
+  return q.map((row, position) => outputs.flatMap((rows) => rows[position] ?? row));
 }
 
 /** A head's queries or keys, normalized and rotated. */

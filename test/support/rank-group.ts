@@ -116,7 +116,11 @@ function* runRank(work: RankWork, tokens: readonly number[], wanted: number): Ru
       case 'embed':
         buffers.write(fields.out, embedded(fields, work, tokens));
         break;
-      default:
+      case 'norm':
+      case 'linear':
+      case 'attention':
+      case 'activate':
+      case 'add':
         buffers.write(fields.out, computed(operation, work, read));
     }
   }

@@ -44,8 +44,8 @@ export function weightFile(
 ): WeightFile {
   let end = 0;
   const tensors = tensorsFor(config, storageOf).map((entry): TensorEntry => {
-    const floats = entry.format === 'BF16' || entry.format === 'F16';
-    const format = floats ? 'F32' : entry.format;
+    const isFloat = entry.format === 'BF16' || entry.format === 'F16';
+    const format = isFloat ? 'F32' : entry.format;
     const byteLength = shapeBytes(format, entry.shape);
     const offset = end + 5;
     end = offset + byteLength;
