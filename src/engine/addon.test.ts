@@ -132,7 +132,7 @@ describe('twins of C++ tables', () => {
 
 describe('opening', () => {
   test('info names the build', () => {
-    expect(addon.info()).toMatchObject({ addon: 'mlx', abi: '1', mlx: '0.32.4' });
+    expect(addon.info()).toMatchObject({ addon: 'mlx', abi: '2', mlx: '0.32.4' });
   });
 
   test.each([
