@@ -9,7 +9,7 @@ import { parameterSources } from './parameter-sources.ts';
 import type { EngineSettings } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import { codeOf, StepLoop } from './step-loop.ts';
+import { codeOf, type StepClock, StepLoop } from './step-loop.ts';
 
 /** A model in the addon's memory, ready to step. */
 export interface OpenModel {
@@ -32,6 +32,7 @@ export async function openModel(
   addon: Addon,
   manifest: ModelManifest,
   settings: EngineSettings,
+  clock: StepClock,
   on: {
     readonly progress: (doneBytes: number, totalBytes: number) => void;
     readonly failure: (error: unknown) => void;
@@ -64,7 +65,8 @@ export async function openModel(
     sharedPrefixMin: limits.sharedPrefixMin,
     batches: 1,
   });
-  const loop = new StepLoop(addon, engine, scheduler, 1, on.failure);
+  const step = (plan: Uint8Array) => addon.step(engine, plan);
+  const loop = new StepLoop(step, scheduler, 1, clock, on.failure);
   return { model, engine, loop, contextLength };
 }
 

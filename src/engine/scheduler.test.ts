@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { greedySampler } from '../../test/support/requests.ts';
 import { invariant } from '../base/error.ts';
 import {
   type NewSequence,
@@ -8,23 +9,7 @@ import {
   type SequenceEvent,
 } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import type { Sampler, StepPlan, StepResult } from './step-plan.ts';
-
-const sampler: Sampler = {
-  temperature: 0,
-  topP: 1,
-  minP: 0,
-  topK: 0,
-  repetition: 1,
-  presence: 0,
-  frequency: 0,
-  seed: 0n,
-  choice: 0,
-  promptLength: 0,
-  logprobs: null,
-  biases: [],
-  mask: null,
-};
+import type { StepPlan, StepResult } from './step-plan.ts';
 
 const limits: SchedulerLimits = {
   promptTokensPerStep: 8,
@@ -102,7 +87,8 @@ class FakeExecutor {
 }
 
 function sequence(key: string, tokens: number[], maxTokens: number): NewSequence {
-  return { key, tokens, maxTokens, stopIds: new Set(), work: { kind: 'generate', sampler } };
+  const work = { kind: 'generate', sampler: greedySampler } as const;
+  return { key, tokens, maxTokens, stopIds: new Set(), work };
 }
 
 function expectedAnswer(prompt: readonly number[], count: number): number[] {
