@@ -6,6 +6,7 @@ import { neighbour } from './neighbour.ts';
 import { prompt } from './prompt.ts';
 import { quality } from './quality.ts';
 import { serve } from './serve.ts';
+import { soak } from './soak.ts';
 import { start } from './start.ts';
 
 export const measures: readonly Measure[] = [
@@ -17,4 +18,5 @@ export const measures: readonly Measure[] = [
   memory,
   neighbour,
   quality,
+  soak,
 ];
