@@ -9,6 +9,8 @@ const defaultSeconds = 1_200;
 /** Share of the time after which caches and the processes' own heaps have grown to their size. */
 const settledShare = 0.1;
 const contextLength = 2_048;
+/** Less than the load would keep: what fits stays, so the cache has to be full when it is over. */
+const cachePositions = 3 * contextLength;
 /** Conversations that requests begin with: parts of them are in the cache when the next one comes. */
 const conversations = 24;
 const longestPrompt = 1_200;
@@ -30,7 +32,8 @@ export const soak: Measure = {
         sequences: clients,
         contextLength,
       };
-      const server = await CideryServer.start(bench.cidery, needs);
+      const cache = await bench.cidery.cacheBytes(cachePositions, bench.precise);
+      const server = await CideryServer.start(bench.cidery, needs, ['--kv-memory', `${cache}`]);
       try {
         await load(bench, round, name, server, seconds * 1_000);
       } finally {
