@@ -26,6 +26,7 @@ export const metrics = {
   'top token as precise': { unit: '%', better: 'more' },
   'tokens as mlx-lm': { unit: '%', better: 'more' },
   'against one free thread': { unit: 'x', better: 'more' },
+  'against one rank': { unit: 'x', better: 'more' },
   'against depth 64': { unit: 'x', better: 'more' },
 } as const satisfies Record<string, { unit: string; better: 'more' | 'less' }>;
 export type Metric = keyof typeof metrics;

@@ -5,6 +5,7 @@ import { memory } from './memory.ts';
 import { neighbour } from './neighbour.ts';
 import { prompt } from './prompt.ts';
 import { quality } from './quality.ts';
+import { ranks } from './ranks.ts';
 import { serve } from './serve.ts';
 import { soak } from './soak.ts';
 import { start } from './start.ts';
@@ -19,4 +20,5 @@ export const measures: readonly Measure[] = [
   neighbour,
   quality,
   soak,
+  ranks,
 ];
