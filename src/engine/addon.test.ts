@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
+import { greedySampler } from '../../test/support/requests.ts';
 import { blockFormats, plainFormats } from '../model/manifest.ts';
 import { buildModel } from '../model/model.ts';
 import { none, operations } from '../model/operations.ts';
@@ -51,23 +52,7 @@ function greedyOf(token: number): number {
   return logits.indexOf(Math.max(...logits));
 }
 
-const greedy: Sampler = {
-  temperature: 0,
-  topP: 1,
-  minP: 0,
-  topK: 0,
-  repetition: 1,
-  presence: 0,
-  frequency: 0,
-  seed: 0n,
-  choice: 0,
-  promptLength: 0,
-  logprobs: null,
-  biases: [],
-  mask: null,
-};
-
-const drawn: PlannedSequence['want'] = { kind: 'sample', sampler: greedy };
+const drawn: PlannedSequence['want'] = { kind: 'sample', sampler: greedySampler };
 
 function plan(number: number, sequences: readonly PlannedSequence[]): Uint8Array {
   return encodePlan({ number, retired: [], copies: [], sequences });
