@@ -172,7 +172,8 @@ async function load(
   }
 }
 
-function coded<Value>(call: () => Value): Value {
+/** What the addon throws, as a coded error of ours. */
+export function coded<Value>(call: () => Value): Value {
   try {
     return call();
   } catch (error) {

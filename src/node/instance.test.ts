@@ -1,19 +1,18 @@
 import { describe, expect, test } from 'vitest';
 import { FakeClock, settled } from '../../test/support/fake-clock.ts';
+import { fakeInstance } from '../../test/support/fake-instance.ts';
 import {
   doneMessage,
   type FakeRank,
   FakeSpawner,
-  manifestOf,
   obliging,
   openedMessage,
   pong,
 } from '../../test/support/fake-ranks.ts';
 import { rejection } from '../../test/support/rejection.ts';
-import { instanceId, modelId } from '../base/ids.ts';
 import { limits } from '../base/limits.ts';
 import type { ToRank } from '../engine/protocol.ts';
-import { Instance } from './instance.ts';
+import type { Instance } from './instance.ts';
 
 const never = new AbortController().signal;
 
@@ -22,20 +21,11 @@ function world(behave: (rank: FakeRank, message: ToRank) => void = obliging, ref
   const spawner = new FakeSpawner(behave);
   spawner.refuses = refuses;
   const states: string[] = [];
-  const instance = new Instance(
-    instanceId('instance-1'),
-    manifestOf('m'),
-    modelId('m'),
-    {
-      executor: 'mlx',
-      precise: true,
-      contextLength: null,
-      cacheBytes: 2 ** 20,
-      slots: 4,
-      threads: 0,
-    },
-    { spawner, clock, onChange: () => states.push(instance.state.kind), onLog: () => {} },
-  );
+  const instance: Instance = fakeInstance({
+    spawner,
+    clock,
+    onChange: () => states.push(instance.state.kind),
+  });
   return { clock, spawner, instance, states };
 }
 
@@ -127,7 +117,7 @@ describe('starting', () => {
     const refused = rejection(instance.ready(never));
     await clock.advance(10_000);
     expect((await refused).code).toBe('rank_start_failed');
-    expect([instance.state.kind, instance.pid, clock.timers]).toEqual(['failed', null, 0]);
+    expect([instance.state.kind, instance.members, clock.timers]).toEqual(['failed', [], 0]);
     await instance.stop();
   });
 
@@ -140,6 +130,7 @@ describe('starting', () => {
     stop.abort('enough');
     expect(await refused).toBe('enough');
     expect(instance.idle).toBe(true);
+    spawner.behave = obliging;
     spawner.last.say(openedMessage);
     await settled();
     expect(instance.state.kind).toBe('ready');

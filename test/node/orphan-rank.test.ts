@@ -45,6 +45,8 @@ function daemon(starter: string, work: string): ChildProcess {
     contextLength: null,
     cacheBytes: 2 ** 29,
     threads: 0,
+    ranks: 1,
+    split: 'auto',
   };
   const script = `
     import { execFileSync } from 'node:child_process';

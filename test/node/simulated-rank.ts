@@ -1,6 +1,12 @@
 import type { Clock } from '../../src/ports/clock.ts';
 import type { ToRank } from '../../src/engine/protocol.ts';
-import { type FakeRank, openedMessage, pong } from '../support/fake-ranks.ts';
+import {
+  checkReply,
+  type FakeRank,
+  listening,
+  openedMessage,
+  pong,
+} from '../support/fake-ranks.ts';
 
 export type Dice = (limit: number) => number;
 
@@ -40,7 +46,12 @@ export class SimulatedRank {
     if (this.#fault === 'silent') return;
     switch (message.type) {
       case 'open':
-        return this.#after(this.#dice(3_000), () => this.rank.say(openedMessage));
+        if (message.group === null) return this.#open();
+        return this.#after(this.#dice(300), () => this.rank.say(listening(this.rank)));
+      case 'peers':
+        return this.#open();
+      case 'check':
+        return this.#after(this.#dice(50), () => this.rank.say(checkReply(message.id)));
       case 'generate':
         return this.#begin(
           message.id,
@@ -62,6 +73,10 @@ export class SimulatedRank {
       case 'text':
         throw new Error(`the simulation sends no ${message.type}`);
     }
+  }
+
+  #open(): void {
+    this.#after(this.#dice(3_000), () => this.rank.say(openedMessage));
   }
 
   #begin(id: string, tokens: number, sent: number): void {

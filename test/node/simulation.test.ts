@@ -61,10 +61,14 @@ class World {
         cacheBytes: null,
         slots: 4,
         threads: 0,
+        ranks: 1,
+        split: 'auto',
       },
       version: '0',
       randomId: () => String(++ids),
       randomSeed: () => '0',
+      randomBytes: (count) => new Uint8Array(count),
+      silenceMs: limits.rankStoppedMs,
     });
   }
 

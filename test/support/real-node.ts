@@ -2,10 +2,11 @@ import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { limits } from '../../src/base/limits.ts';
 import type { InstanceDefaults } from '../../src/node/deployments.ts';
 import { CideryNode } from '../../src/node/node.ts';
 import { realLibrary } from '../../src/node/real-library.ts';
-import { machineFacts, randomId, randomSeed } from '../../src/platform/machine.ts';
+import { machineFacts, randomBytes, randomId, randomSeed } from '../../src/platform/machine.ts';
 import { realRankSpawner } from '../../src/platform/rank-spawner.ts';
 import { realClock } from '../../src/platform/real-clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
@@ -41,11 +42,15 @@ export function realNode(options: RealNodeOptions): CideryNode {
       cacheBytes: 2 ** 26,
       slots: 8,
       threads: 0,
+      ranks: 1,
+      split: 'auto',
       ...options.defaults,
     },
     version: '0',
     randomId,
     randomSeed,
+    randomBytes: randomBytes,
+    silenceMs: limits.rankStoppedMs,
   });
 }
 
