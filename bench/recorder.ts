@@ -18,11 +18,15 @@ export const metrics = {
   multiply: { unit: 'GMAC/s', better: 'more' },
   memory: { unit: 'MB', better: 'less' },
   'beyond file and KV': { unit: 'MB', better: 'less' },
+  'memory at the end': { unit: 'MB', better: 'less' },
+  answers: { unit: '', better: 'more' },
+  cancelled: { unit: '', better: 'more' },
   perplexity: { unit: '', better: 'less' },
   'perplexity over precise': { unit: '%', better: 'less' },
   'top token as precise': { unit: '%', better: 'more' },
   'tokens as mlx-lm': { unit: '%', better: 'more' },
   'against one free thread': { unit: 'x', better: 'more' },
+  'against one rank': { unit: 'x', better: 'more' },
   'against depth 64': { unit: 'x', better: 'more' },
 } as const satisfies Record<string, { unit: string; better: 'more' | 'less' }>;
 export type Metric = keyof typeof metrics;

@@ -5,7 +5,9 @@ import { memory } from './memory.ts';
 import { neighbour } from './neighbour.ts';
 import { prompt } from './prompt.ts';
 import { quality } from './quality.ts';
+import { ranks } from './ranks.ts';
 import { serve } from './serve.ts';
+import { soak } from './soak.ts';
 import { start } from './start.ts';
 
 export const measures: readonly Measure[] = [
@@ -17,4 +19,6 @@ export const measures: readonly Measure[] = [
   memory,
   neighbour,
   quality,
+  soak,
+  ranks,
 ];

@@ -47,12 +47,21 @@ export class CideryServer {
     this.#model = model;
   }
 
-  /** Returns when the model is loaded. */
-  static async start(cidery: Cidery, needs: Needs): Promise<CideryServer> {
+  /** Returns when the model is loaded; `more`: flags of `cidery start`. */
+  static async start(
+    cidery: Cidery,
+    needs: Needs,
+    more: readonly string[] = [],
+  ): Promise<CideryServer> {
     const home = await cidery.newFolder();
     const context = ['--context', `${needs.contextLength}`];
     const flags = ['--port', '0', '--json', '--home', home, '--model', cidery.model];
-    const command = cidery.command('start', [...flags, ...context, ...cidery.flags(needs)]);
+    const command = cidery.command('start', [
+      ...flags,
+      ...context,
+      ...cidery.flags(needs),
+      ...more,
+    ]);
     const child = startChild(command);
     let lastWords = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => {

@@ -64,7 +64,9 @@ export class Cidery implements Subject {
   }
 
   open(needs: Needs): EngineProcess {
-    const command = this.command('debug', this.flags(needs));
+    const { ranks = 1, split = null } = needs;
+    const divided = ranks === 1 ? [] : ['--ranks', `${ranks}`, '--split', split ?? 'auto'];
+    const command = this.command('debug', [...this.flags(needs), ...divided]);
     return new EngineProcess(this.name, command, this.#settings.model);
   }
 

@@ -6,6 +6,9 @@ export interface Needs {
   readonly sequences: number;
   /** Positions of each. */
   readonly contextLength: number;
+  /** cidery's own: processes that share the model, each with `threads`; 1 unless given. */
+  readonly ranks?: number;
+  readonly split?: 'tensor' | 'pipeline' | null;
 }
 
 export interface Generated {

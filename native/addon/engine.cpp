@@ -12,15 +12,6 @@ namespace {
 
 const Status left_status{"group_peer_lost", "this rank has left the group"};
 
-std::vector<uint32_t> common_settings(const EngineSetup& setup) {
-  const program::ExecutorOptions& options = setup.options;
-  return {setup.executor == "mlx",         options.precise,
-          options.slots,                   options.positions,
-          setup.program.vocabulary,        setup.program.context_length,
-          static_cast<uint32_t>(options.cache_positions),
-          static_cast<uint32_t>(options.cache_positions >> 32)};
-}
-
 }  // namespace
 
 Engine::Engine(EngineSetup setup)
@@ -29,7 +20,6 @@ Engine::Engine(EngineSetup setup)
       ranks_(setup.program.ranks),
       parameters_(setup.program.parameters.size()),
       limits_{setup.options.slots, setup.options.positions, setup.program.vocabulary},
-      settings_(common_settings(setup)),
       setup_(std::move(setup)),
       files_(setup_->files),
       slots_(limits_.slots),
@@ -64,27 +54,9 @@ void Engine::join(std::unique_ptr<group::Listener> listener, const group::GroupO
   std::unique_ptr<group::Group> group = group::connect_tcp(std::move(listener), options);
   group::Group* const joined = group.get();
   executor_->join(std::move(group));
-  {
-    const std::lock_guard lock(mutex_);
-    group_ = joined;
-    if (left_) group_->fail(left_status);
-  }
-  compare_settings();
-}
-
-/// Ranks that count slots or positions differently would go on for a while, and part.
-void Engine::compare_settings() {
-  const size_t bytes = settings_.size() * sizeof settings_[0];
-  std::vector<uint32_t> all(settings_.size() * ranks_);
-  const Status status =
-      group_->all_gather(settings_.data(), all.data(), std::vector<size_t>(ranks_, bytes));
-  if (!status.ok()) fail(status);
-  for (uint32_t rank = 0; rank < ranks_; ++rank) {
-    const auto theirs = std::span(all).subspan(rank * settings_.size(), settings_.size());
-    if (!std::ranges::equal(theirs, settings_)) {
-      fail({"group_mismatch", "rank " + std::to_string(rank) + " was opened with other settings"});
-    }
-  }
+  const std::lock_guard lock(mutex_);
+  group_ = joined;
+  if (left_) group_->fail(left_status);
 }
 
 void Engine::bind() {

@@ -37,10 +37,11 @@ class Engine {
   /// Throws Error `engine_state` after `bind`, `arguments_invalid`, and what reading files throws.
   void load(const std::vector<load::ParameterSource>& sources);
   /// Connects to the other ranks of the program, before `bind`. Throws Error `engine_state`, what
-  /// group::connect_tcp throws, `group_mismatch` where the ranks were opened with other settings.
+  /// group::connect_tcp throws.
   void join(std::unique_ptr<group::Listener> listener, const group::GroupOptions& options);
-  /// Throws Error `engine_state` the second time or where ranks are missing, `parameter_missing`,
-  /// a group's code.
+  /// All ranks at the same time. Throws Error `engine_state` the second time or where ranks are
+  /// missing, `parameter_missing`, `rank_disagrees` where they were opened with other settings, a
+  /// group's code.
   void bind();
 
   /// Begins a step. Earlier ones are finished first where it needs what they draw. Throws Error
@@ -79,7 +80,6 @@ class Engine {
 
   bool leads() const noexcept { return rank_ == 0; }
   void expect_whole() const;
-  void compare_settings();
   void resolve_draws(program::StepPlan& plan);
   bool draws(uint32_t slot) const noexcept;
   void launch(program::StepPlan plan);
@@ -94,7 +94,6 @@ class Engine {
   const uint32_t vocabulary_, rank_, ranks_;
   const size_t parameters_;
   const program::PlanLimits limits_;
-  std::vector<uint32_t> settings_;  // that all ranks have alike
   std::optional<EngineSetup> setup_;  // until open
   load::FileSet files_;
   std::unique_ptr<program::Executor> executor_;

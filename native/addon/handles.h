@@ -22,7 +22,9 @@ class Handles {
     for (size_t i = 0; i < entries_.size(); ++i) {
       if (!entries_[i].object) return fill(i, std::move(object));
     }
-    if (entries_.size() == most) throw Error(what_ + "_limit", "too many of the kind " + what_ + " are open");
+    if (entries_.size() == most) {
+      throw Error(what_ + "_limit", "too many of the kind " + what_ + " are open");
+    }
     entries_.emplace_back();
     return fill(entries_.size() - 1, std::move(object));
   }

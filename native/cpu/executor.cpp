@@ -6,7 +6,7 @@
 #include "cpu/dispatch.h"
 #include "cpu/float_mode.h"
 #include "cpu/ops/sampling.h"
-#include "cpu/ranks.h"
+#include "program/ranks.h"
 
 namespace cidery::cpu {
 namespace {
@@ -51,7 +51,7 @@ void CpuExecutor::bind() {
   weights_.finish(program_.parameters);
   if (program_.ranks > 1) {
     if (!group_) throw Error("engine_state", "a program of several ranks has joined no group");
-    std::vector<VocabularyPart> parts = agree(*group_, program_, options_);
+    auto parts = program::agree(*group_, program_, options_, {most_rows, most_logit_rows});
     const bool whole = parts[0].rows == program_.vocabulary;
     if (!whole) split_head_.emplace(*group_, std::move(parts));
   }
@@ -100,7 +100,7 @@ Status CpuExecutor::guarded(Work&& work) noexcept {
 Status CpuExecutor::step(const program::StepPlan& plan, program::StepResult& result) noexcept {
   if (Status status = check_ready(&plan); !status.ok()) return status;
   if (begun_.empty()) return guarded([&] { return run_step(plan, result); });
-  if (begun_count_ > 0) return {"engine_state", "steps that were begun have to be finished first"};
+  if (begun_count_ > 0) return {"engine_state", "steps that were begun are finished first"};
   return guarded([&] {
     BegunStep& whole = begun_[oldest_begun_];
     whole.plan = plan;
@@ -133,9 +133,10 @@ Status CpuExecutor::finish(program::StepResult& result) noexcept {
 
 Status CpuExecutor::run_step(const program::StepPlan& plan, program::StepResult& result) {
   prepare_result(plan, result);
+  const Draws draws{plan, history_};
   Status status = run_passes(plan, [&] {
     Status ran = run_regions(0, bound_->regions.size());
-    return ran.ok() ? run_head(plan, result) : ran;
+    return ran.ok() ? run_head(draws, result) : ran;
   });
   if (!status.ok() || group_) return status;
   for (const program::SequenceResult& entry : result.sequences) {
@@ -148,16 +149,25 @@ Status CpuExecutor::run_step(const program::StepPlan& plan, program::StepResult&
 Status CpuExecutor::run_first_half(BegunStep& step) {
   step.wanted.clear();
   step.pass_ends.clear();
-  return run_passes(step.plan, [&] {
+  Status status = run_passes(step.plan, [&] {
     step.wanted.insert(step.wanted.end(), pass_.wanted.begin(), pass_.wanted.end());
     step.pass_ends.push_back(step.wanted.size());
     return run_regions(0, bound_->first_regions);
   });
+  step.histories.resize(step.plan.sequences.size());
+  for (size_t i = 0; i < step.histories.size(); ++i) {
+    step.histories[i].clear();
+    if (!looks_back(step.plan.sequences[i])) continue;
+    const auto tokens = history_.tokens(step.plan.sequences[i].slot);
+    step.histories[i].assign(tokens.begin(), tokens.end());
+  }
+  return status;
 }
 
 /// From what comes back from the last rank: rows that are wanted, where a pass has such.
 Status CpuExecutor::run_second_half(BegunStep& step, program::StepResult& result) {
   prepare_result(step.plan, result);
+  const Draws draws{step.plan, history_, &step.histories};
   size_t from = 0;
   Status status;
   for (const size_t end : step.pass_ends) {
@@ -166,7 +176,7 @@ Status CpuExecutor::run_second_half(BegunStep& step, program::StepResult& result
     from = end;
     if (pass_.wanted.empty()) continue;
     status = run_regions(bound_->first_regions, bound_->regions.size());
-    if (status.ok()) status = run_head(step.plan, result);
+    if (status.ok()) status = run_head(draws, result);
     if (!status.ok()) break;
   }
   pass_.wanted.clear();
@@ -203,8 +213,8 @@ void CpuExecutor::prepare_result(const program::StepPlan& plan,
   }
 }
 
-/// Cuts the step into passes of at most `most_rows` rows and calls `run_pass` for each, with its rows
-/// in `pass_`.
+/// Cuts the step into passes of at most `most_rows` rows and calls `run_pass` for each, whose rows
+/// then are in `pass_`.
 template <class RunPass>
 Status CpuExecutor::run_passes(const program::StepPlan& plan, RunPass&& run_pass) {
   if (!apply_slots(plan)) {
@@ -265,7 +275,7 @@ Status CpuExecutor::run_regions(size_t begin, size_t end) {
 }
 
 /// Logits of the pass's wanted rows and what they are wanted for, some rows at a time.
-Status CpuExecutor::run_head(const program::StepPlan& plan, program::StepResult& result) {
+Status CpuExecutor::run_head(const Draws& draws, program::StepResult& result) {
   if (bound_->head.parts.empty()) return {};
   const Tools tools{kernels_, pool_, *cache_, pass_};
   const auto wanted = static_cast<uint32_t>(pass_.wanted.size());
@@ -274,13 +284,13 @@ Status CpuExecutor::run_head(const program::StepPlan& plan, program::StepResult&
     bound_->head.run(tools, from, count, 0);
     const std::span<const WantedRow> some = std::span(pass_.wanted).subspan(from, count);
     if (!split_head_) {
-      collect_logits(tools, plan, history_, some, bound_->logits, {}, result);
+      collect_logits(tools, draws, some, bound_->logits, {}, result);
       continue;
     }
     View in = bound_->head.in;
     in.data = in.row(from);
-    const HeadRows rows{plan, some, in, bound_->logits};
-    Status status = program_.rank == 0 ? split_head_->collect(tools, rows, history_, result)
+    const HeadRows rows{draws, some, in, bound_->logits};
+    Status status = program_.rank == 0 ? split_head_->collect(tools, rows, result)
                                        : split_head_->report(tools, rows);
     if (!status.ok()) return status;
   }

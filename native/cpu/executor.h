@@ -9,6 +9,7 @@
 #include "cpu/bind.h"
 #include "cpu/kernels.h"
 #include "cpu/kv.h"
+#include "cpu/ops/sampling.h"
 #include "cpu/ops/split_head.h"
 #include "cpu/pass.h"
 #include "cpu/pool.h"
@@ -40,7 +41,8 @@ class CpuExecutor final : public program::Executor {
   struct BegunStep {
     program::StepPlan plan;
     std::vector<WantedRow> wanted;   // of all passes
-    std::vector<size_t> pass_ends;  // in `wanted`
+    std::vector<size_t> pass_ends;   // in `wanted`
+    std::vector<std::vector<uint32_t>> histories;  // of the sequences that look back
   };
 
   Status check_ready(const program::StepPlan* plan) const;
@@ -56,7 +58,7 @@ class CpuExecutor final : public program::Executor {
   void append_rows(const program::PlannedSequence& sequence, uint32_t index, uint32_t from,
                    uint32_t count, std::span<const uint32_t> tokens);
   Status run_regions(size_t begin, size_t end);
-  Status run_head(const program::StepPlan& plan, program::StepResult& result);
+  Status run_head(const Draws& draws, program::StepResult& result);
 
   std::unique_ptr<group::Group> group_;  // goes last: regions refer to it
   program::Program program_;

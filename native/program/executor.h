@@ -47,9 +47,8 @@ class Executor {
   virtual Status step(const StepPlan& plan, StepResult& result) noexcept = 0;
   /// Steps that may be under way at once; above 1 on rank 0 of a pipeline.
   virtual uint32_t depth() const noexcept { return 1; }
-  /// The first half of a step, where `depth` is above 1: what goes to the next rank. A later plan
-  /// may only continue or end sequences whose draws it does not need. `step` is `begin` and
-  /// `finish`.
+  /// The first half of a step, where `depth` is above 1: what goes to the next rank. `step` is
+  /// `begin` and `finish`.
   virtual Status begin(StepPlan plan) noexcept;
   /// The second half of the oldest step that was begun: its result.
   virtual Status finish(StepResult& result) noexcept;

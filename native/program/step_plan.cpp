@@ -22,7 +22,9 @@ class PlanReader {
 
   StepPlan read() {
     if (words_.u32() != plan_magic) words_.fail("these bytes are not a step plan");
-    if (words_.u32() != plan_version) words_.fail("the plan's version is not the one this build reads");
+    if (words_.u32() != plan_version) {
+      words_.fail("the plan's version is not the one this build reads");
+    }
     StepPlan plan;
     plan.number = words_.u32();
     read_retired(plan);

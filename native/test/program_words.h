@@ -143,4 +143,40 @@ inline program::Program whole_program() {
   return out;
 }
 
+/// `whole_program` as rank 1 of 3 would run it: sums in place, parts that are gathered out of their
+/// own place and out of another buffer, messages, and a part of the vocabulary.
+inline program::Program rank_program() {
+  using namespace program;
+  Program out = whole_program();
+  out.rank = 1;
+  out.ranks = 3;
+  out.vocabulary = 100;
+  out.layouts = {{8, 32, 24}, {32, 32, 32}};
+  out.buffers.push_back({"parts", 64, Domain::tokens});
+  out.buffers.push_back({"three", 96, Domain::selected});
+  const Columns hidden{0, 0, 32}, last{6, 0, 32};
+  auto& operations = out.operations;
+  std::get<Embed>(operations[0]).first = 30;
+  std::get<Head>(operations[10]).first = 60;
+  operations.insert(operations.begin() + 10, AllGather{{8, 0, 96}, last, 1});
+  operations.insert(operations.begin() + 9,
+                    {Operation{Send{hidden, 2}}, Operation{Receive{hidden, 0}}});
+  operations.insert(operations.begin() + 2, AllGather{{7, 0, 64}, {7, 8, 32}, 0});
+  std::get<Norm>(operations[1]).out = {7, 8, 32};
+  std::get<Linear>(operations[3]).in = {7, 16, 32};
+  operations.insert(operations.begin() + 1, AllSum{hidden});
+  return out;
+}
+
+/// Rank 0 of a pipeline of three, with one layer.
+inline program::Program pipeline_program() {
+  using namespace program;
+  Program out = whole_program();
+  out.ranks = 3;
+  const Columns hidden{0, 0, 32}, last{6, 0, 32};
+  out.operations[9] = Receive{last, 2};
+  out.operations.insert(out.operations.begin() + 9, Send{hidden, 1});
+  return out;
+}
+
 }  // namespace cidery::test

@@ -103,13 +103,12 @@ export interface Addon {
   closeListener(listener: ListenerHandle): void;
   /**
    * Meets the other ranks of the program, each of which has listened; before `bind`. The listener
-   * is used up. Rejects with `group_connect_failed`, `group_refused` (another key), `group_mismatch`
-   * (the ranks were opened with other settings).
+   * is used up. Rejects with `group_connect_failed`, `group_refused` (another key).
    */
   joinGroup(engine: EngineHandle, listener: ListenerHandle, group: GroupOptions): Promise<void>;
   /**
    * All ranks of a group bind at the same time. Rejects with `parameter_missing` when something was
-   * not loaded.
+   * not loaded, `rank_disagrees` when the ranks were opened with other settings.
    */
   bind(engine: EngineHandle): Promise<void>;
   /**

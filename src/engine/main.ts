@@ -26,7 +26,13 @@ function main(): void {
     leave(1);
   };
   const rank = new Rank({
-    monotonic: () => performance.now(),
+    clock: {
+      monotonic: () => performance.now(),
+      after: (ms, callback) => {
+        const timer = setTimeout(callback, ms);
+        return () => clearTimeout(timer);
+      },
+    },
     send,
     loadAddon,
     openText: (manifest) => openRequestText(manifest.text),

@@ -10,7 +10,7 @@ import { parameterSources } from './parameter-sources.ts';
 import type { EngineSettings } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import { codeOf, StepLoop } from './step-loop.ts';
+import { codeOf, type StepClock, StepLoop } from './step-loop.ts';
 
 interface Opened {
   /** This rank's part of the model. */
@@ -60,6 +60,7 @@ export async function openModel(
   manifest: ModelManifest,
   settings: EngineSettings,
   group: ModelGroup | null,
+  clock: StepClock,
   on: {
     readonly progress: (doneBytes: number, totalBytes: number) => void;
     readonly failure: (error: unknown) => void;
@@ -106,7 +107,8 @@ export async function openModel(
     sharedPrefixMin: limits.sharedPrefixMin,
     batches: stages,
   });
-  return { ...opened, loop: new StepLoop(addon, engine, scheduler, stages, on.failure) };
+  const step = (plan: Uint8Array) => addon.step(engine, plan);
+  return { ...opened, loop: new StepLoop(step, scheduler, stages, clock, on.failure) };
 }
 
 async function join(addon: Addon, engine: EngineHandle, group: ModelGroup): Promise<void> {

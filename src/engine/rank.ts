@@ -22,12 +22,11 @@ import {
   toRankSchema,
 } from './protocol.ts';
 import { faultOf, GenerationRequest, type RequestText } from './request.ts';
-import { codeOf } from './step-loop.ts';
 import { safetensorsFile } from './safetensors-file.ts';
+import { codeOf, type StepClock } from './step-loop.ts';
 
 export interface RankParts {
-  /** Milliseconds that never go back. */
-  readonly monotonic: () => number;
+  readonly clock: StepClock;
   readonly send: (message: FromRank) => void;
   /** The addon with an executor; throws `addon_missing`. */
   readonly loadAddon: (executor: EngineSettings['executor']) => Addon;
@@ -110,8 +109,8 @@ export class Rank {
     settings,
     group,
   }: Extract<ToRank, { type: 'open' }>): Promise<void> {
-    const { monotonic, send } = this.#parts;
-    const startedAt = monotonic();
+    const { clock, send } = this.#parts;
+    const startedAt = clock.monotonic();
     try {
       invariant(this.#addon === null, 'a rank opens one model');
       const addon = this.#parts.loadAddon(settings.executor);
@@ -119,7 +118,7 @@ export class Rank {
       const joined = group === null ? null : this.#listen(addon, group);
       // Side by side: the addon reads on its own thread while the tokenizer is parsed here.
       const [open, text] = await Promise.all([
-        openModel(addon, manifest, settings, joined, {
+        openModel(addon, manifest, settings, joined, clock, {
           progress: (doneBytes, totalBytes) =>
             send({ type: 'progress', stage: 'weights', doneBytes, totalBytes }),
           failure: (error) => this.#fail(error),
@@ -135,7 +134,7 @@ export class Rank {
         contextLength: open.contextLength,
         slots: settings.slots,
         vocabulary: open.model.program.vocabulary,
-        loadMs: monotonic() - startedAt,
+        loadMs: clock.monotonic() - startedAt,
         memory: addon.memory(open.engine),
       });
     } catch (error) {
@@ -169,7 +168,7 @@ export class Rank {
       {
         text: open.text,
         loop: open.loop,
-        monotonic: this.#parts.monotonic,
+        monotonic: () => this.#parts.clock.monotonic(),
         contextLength: open.contextLength,
         vocabulary: open.model.program.vocabulary,
         send: this.#parts.send,

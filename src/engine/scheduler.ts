@@ -150,12 +150,14 @@ export class Scheduler {
 
   /** The next step, or null when there is nothing to do before a result comes in. */
   plan(): StepPlan | null {
-    const copies = this.#admit();
-    const sources = new Set(copies.map((copy) => copy.from));
-    for (const { to, positions } of copies) this.#slots.hold(to, positions);
-    const planned = this.#withinMemory(this.#nextBatch(), sources);
-    const retired = this.#slots.takeRetired(sources);
+    const admitted = this.#admit();
+    const sources = new Set(admitted.map((copy) => copy.from));
+    for (const { to, positions } of admitted) this.#slots.hold(to, positions);
+    const planned = this.#nextFittingBatch(sources);
+    // One that was put back at once needs no copy.
+    const copies = admitted.filter(({ to }) => this.#slots.holdsAny(to));
     if (planned.length === 0 && copies.length === 0) return null;
+    const retired = this.#slots.takeRetired(sources);
     this.#number += 1;
     const sequences = planned.map(plannedSequence);
     for (const taken of planned) this.#take(taken);
@@ -281,6 +283,18 @@ export class Scheduler {
     const sizes = Array.from({ length: this.#limits.batches }, () => 0);
     for (const { batch } of this.#running) sizes[batch] = (sizes[batch] ?? 0) + 1;
     return sizes.indexOf(Math.min(...sizes));
+  }
+
+  /**
+   * What the next batch computes that has something to do and keeps a place for it. Empty only when
+   * nobody who runs has anything to do: each round without a result puts a sequence back.
+   */
+  #nextFittingBatch(sources: ReadonlySet<number>): Planned[] {
+    for (;;) {
+      const batch = this.#nextBatch();
+      const fitting = this.#withinMemory(batch, sources);
+      if (fitting.length > 0 || batch.length === 0) return fitting;
+    }
   }
 
   /** What the next batch that has something to do computes. */

@@ -109,6 +109,11 @@ export class Slots {
     this.#at(index).held = positions;
   }
 
+  /** Whether planned steps leave anything in the slot. */
+  holdsAny(index: number): boolean {
+    return this.#at(index).held > 0;
+  }
+
   /** The owner has left; what was computed stays for others. */
   release(index: number): void {
     this.#at(index).owner = null;

@@ -1,6 +1,7 @@
 import { errorMessage, CideryError } from '../base/error.ts';
-import type { Addon, EngineHandle } from './addon.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { NewSequence, Scheduler, SequenceEvent } from './scheduler.ts';
+import { StepPace } from './step-pace.ts';
 import { decodeResult, encodePlan } from './step-plan.ts';
 
 /** Counts since the rank began. */
@@ -10,6 +11,8 @@ export interface StepCounts {
   generatedTokens: number;
 }
 
+export type StepClock = Pick<Clock, 'monotonic' | 'after'>;
+
 /**
  * Runs step after step while there is work, one ahead of those that run. Sequences may be added and
  * removed at any moment; they join and leave between steps. A failed step is the end: the executor
@@ -17,26 +20,30 @@ export interface StepCounts {
  */
 export class StepLoop {
   readonly counts: StepCounts = { steps: 0, promptTokens: 0, generatedTokens: 0 };
-  readonly #addon: Addon;
-  readonly #engine: EngineHandle;
+  readonly #step: (plan: Uint8Array) => Promise<Uint8Array>;
   readonly #scheduler: Scheduler;
   readonly #listeners = new Map<string, (event: SequenceEvent) => void>();
-  readonly #stepsInFlight: number;
+  readonly #stages: number;
+  readonly #clock: StepClock;
   readonly #onFailure: (error: unknown) => void;
+  #pace = new StepPace();
   #stepping = false;
 
-  /** `stages`: of the pipeline that the engine leads, 1 without one; each has a step to run. */
+  /**
+   * `step`: the engine's, one after the other in the order of the calls. `stages`: of the pipeline
+   * that the engine leads, 1 without one; each has a step to run.
+   */
   constructor(
-    addon: Addon,
-    engine: EngineHandle,
+    step: (plan: Uint8Array) => Promise<Uint8Array>,
     scheduler: Scheduler,
     stages: number,
+    clock: StepClock,
     onFailure: (error: unknown) => void,
   ) {
-    this.#addon = addon;
-    this.#engine = engine;
+    this.#step = step;
     this.#scheduler = scheduler;
-    this.#stepsInFlight = stages + 1;
+    this.#stages = stages;
+    this.#clock = clock;
     this.#onFailure = onFailure;
   }
 
@@ -69,12 +76,20 @@ export class StepLoop {
       // What is added in the same turn joins the first step.
       await Promise.resolve();
       const flying: Promise<Uint8Array>[] = [];
+      this.#pace = new StepPace();
       for (;;) {
-        this.#launch(flying);
+        this.#launch(flying, this.#stages);
+        const spareMs = this.#spareMs(flying);
+        if (spareMs === 0) this.#launch(flying, this.#stages + 1);
         this.#dispatch();
+        if (spareMs > 0) {
+          await this.#runsFor(flying, spareMs);
+          this.#launch(flying, this.#stages + 1);
+        }
         const oldest = flying.shift();
         if (oldest === undefined) break;
         this.#scheduler.complete(decodeResult(await oldest));
+        this.#pace.ended(this.#clock.monotonic(), flying.length > 0);
         this.counts.steps += 1;
       }
       this.#stepping = false;
@@ -85,15 +100,30 @@ export class StepLoop {
     }
   }
 
+  /** A pipeline has to be full at any moment. */
+  #spareMs(flying: readonly Promise<Uint8Array>[]): number {
+    const alone = this.#stages === 1 && flying.length === 1;
+    return alone ? this.#pace.spareMs(this.#clock.monotonic()) : 0;
+  }
+
+  /** Resolves after `ms`, or when the running step has ended, however. */
+  async #runsFor([running]: readonly Promise<Uint8Array>[], ms: number): Promise<void> {
+    let stop = () => {};
+    const passed = new Promise<void>((resolve) => (stop = this.#clock.after(ms, resolve)));
+    await Promise.race([passed, Promise.resolve(running).catch(() => {})]);
+    stop();
+  }
+
   /** Keeps the step thread in work: the next step waits there when one ends. */
-  #launch(flying: Promise<Uint8Array>[]): void {
-    while (flying.length < this.#stepsInFlight) {
+  #launch(flying: Promise<Uint8Array>[], most: number): void {
+    while (flying.length < most) {
       const plan = this.#scheduler.plan();
       if (plan === null) return;
+      this.#pace.began(this.#clock.monotonic());
       for (const { tokens } of plan.sequences) {
         if (tokens !== 'lastSample' && tokens.length > 1) this.counts.promptTokens += tokens.length;
       }
-      const step = this.#addon.step(this.#engine, encodePlan(plan));
+      const step = this.#step(encodePlan(plan));
       // When one fails those behind it fail too, and nobody waits for them.
       step.catch(() => {});
       flying.push(step);

@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { performance } from 'node:perf_hooks';
 import { modelId } from '../../src/base/ids.ts';
 import { errorMessage } from '../../src/base/error.ts';
 import type { Addon } from '../../src/engine/addon.ts';
@@ -13,6 +12,7 @@ import type {
 } from '../../src/engine/protocol.ts';
 import { Rank } from '../../src/engine/rank.ts';
 import { openRequestText } from '../../src/engine/request-text.ts';
+import { realClock } from '../../src/platform/real-clock.ts';
 import { realDisk } from '../../src/platform/real-disk.ts';
 import { readManifest } from '../../src/store/read-manifest.ts';
 import { greedyOptions, greedySampling } from './requests.ts';
@@ -60,7 +60,7 @@ export class RankSession {
 
   constructor(addon: () => Addon = () => loadAddon(testExecutor)) {
     this.rank = new Rank({
-      monotonic: () => performance.now(),
+      clock: realClock,
       send: (message) => {
         for (const listener of this.#listeners) listener(message);
       },

@@ -1,6 +1,5 @@
 #include "cpu/ops/sampling.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "sampling/sampler.h"
@@ -8,9 +7,9 @@
 namespace cidery::cpu {
 namespace {
 
-void sample_row(const Tools& tools, const program::PlannedSequence& sequence,
-                const program::SlotHistory& history, std::span<float> row, const Largest* known,
-                program::SequenceResult& entry) {
+void sample_row(const Tools& tools, const Draws& draws, uint32_t index, std::span<float> row,
+                const Largest* known, program::SequenceResult& entry) {
+  const program::PlannedSequence& sequence = draws.plan.sequences[index];
   if (program::is_greedy(sequence.sampler)) {
     const Largest largest =
         known != nullptr ? *known : tools.kernels.largest(row.data(), row.size());
@@ -19,27 +18,28 @@ void sample_row(const Tools& tools, const program::PlannedSequence& sequence,
     entry.token = largest.finite ? largest.index : 0;
     return;
   }
-  // A later step may have been begun: what it added is no history of this one.
-  const std::span<const uint32_t> tokens = history.tokens(sequence.slot);
-  const uint32_t position = sequence.first_position + sequence.count;
-  entry = sampling::sample(row, sequence.sampler,
-                           tokens.first(std::min<size_t>(position, tokens.size())), position);
+  entry = sampling::sample(row, sequence.sampler, draws.tokens(index),
+                           sequence.first_position + sequence.count);
   entry.slot = sequence.slot;
 }
 
 }  // namespace
 
-void collect_logits(const Tools& tools, const program::StepPlan& plan,
-                    const program::SlotHistory& history, std::span<const WantedRow> wanted,
+bool looks_back(const program::PlannedSequence& sequence) noexcept {
+  const program::Sampler& sampler = sequence.sampler;
+  return sequence.want == program::Want::sample &&
+         (sampler.repetition != 1 || sampler.presence != 0 || sampler.frequency != 0);
+}
+
+void collect_logits(const Tools& tools, const Draws& draws, std::span<const WantedRow> wanted,
                     const View& logits, std::span<const Largest> known,
                     program::StepResult& result) noexcept {
   tools.pool.parallel_for(static_cast<uint32_t>(wanted.size()), [&](uint32_t i,
                                                                     uint32_t) noexcept {
     const WantedRow& row = wanted[i];
-    const program::PlannedSequence& sequence = plan.sequences[row.sequence];
     program::SequenceResult& entry = result.sequences[row.sequence];
-    if (sequence.want == program::Want::sample) {
-      sample_row(tools, sequence, history, {logits.row(i), logits.width},
+    if (draws.plan.sequences[row.sequence].want == program::Want::sample) {
+      sample_row(tools, draws, row.sequence, {logits.row(i), logits.width},
                  known.empty() ? nullptr : &known[i], entry);
     } else {
       std::memcpy(entry.logits.data() + size_t{row.logit_row} * logits.width, logits.row(i),

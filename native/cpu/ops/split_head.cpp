@@ -5,8 +5,6 @@
 #include <cstring>
 #include <string>
 
-#include "cpu/ops/sampling.h"
-
 namespace cidery::cpu {
 namespace {
 
@@ -28,7 +26,7 @@ uint64_t checksum(const float* row, uint32_t width) {
 }
 
 bool needs_largest(const HeadRows& rows, size_t row) {
-  const program::PlannedSequence& sequence = rows.plan.sequences[rows.wanted[row].sequence];
+  const program::PlannedSequence& sequence = rows.draws.plan.sequences[rows.wanted[row].sequence];
   return sequence.want == program::Want::sample && program::is_greedy(sequence.sampler);
 }
 
@@ -73,8 +71,7 @@ Status SplitHead::report(const Tools& tools, const HeadRows& rows) {
   return group_.send(message_.data(), message_.size(), 0);
 }
 
-Status SplitHead::collect(const Tools& tools, const HeadRows& rows,
-                          const program::SlotHistory& history, program::StepResult& result) {
+Status SplitHead::collect(const Tools& tools, const HeadRows& rows, program::StepResult& result) {
   checksums_.resize(rows.wanted.size());
   largest_.resize(rows.wanted.size());
   each_row(tools, rows, [&](uint32_t row) {
@@ -86,7 +83,7 @@ Status SplitHead::collect(const Tools& tools, const HeadRows& rows,
   for (uint32_t rank = 1; rank < parts_.size(); ++rank) {
     if (Status status = take(tools, rows, rank); !status.ok()) return status;
   }
-  collect_logits(tools, rows.plan, history, rows.wanted, rows.logits, largest_, result);
+  collect_logits(tools, rows.draws, rows.wanted, rows.logits, largest_, result);
   return {};
 }
 
@@ -101,7 +98,7 @@ Status SplitHead::take(const Tools& tools, const HeadRows& rows, uint32_t rank) 
     uint64_t sum = 0;
     std::memcpy(&sum, entry, sizeof sum);
     if (sum != checksums_[row]) same.store(false, std::memory_order_relaxed);
-    const VocabularyPart& part = parts_[rank];
+    const program::VocabularyPart& part = parts_[rank];
     if (!needs_largest(rows, row)) {
       std::memcpy(rows.logits.row(row) + part.first, entry + sizeof sum,
                   part.rows * sizeof(float));
@@ -120,7 +117,7 @@ Status SplitHead::take(const Tools& tools, const HeadRows& rows, uint32_t rank) 
   if (same) return {};
   return {"rank_disagrees", "rank " + std::to_string(rank) +
                                 " has computed with other activations than rank 0, in step " +
-                                std::to_string(rows.plan.number)};
+                                std::to_string(rows.draws.plan.number)};
 }
 
 }  // namespace cidery::cpu

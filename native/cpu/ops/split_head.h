@@ -3,21 +3,17 @@
 #include <span>
 #include <vector>
 
+#include "cpu/ops/sampling.h"
 #include "cpu/pass.h"
 #include "group/group.h"
-#include "program/slot_history.h"
+#include "program/ranks.h"
 #include "program/step_plan.h"
 
 namespace cidery::cpu {
 
-/// A rank's part of the vocabulary.
-struct VocabularyPart {
-  uint32_t first = 0, rows = 0;
-};
-
 /// Rows whose logits each rank has computed for its part of the vocabulary.
 struct HeadRows {
-  const program::StepPlan& plan;
+  const Draws& draws;
   std::span<const WantedRow> wanted;
   View in;      // the head's input: `wanted` rows from the first on, the same on every rank
   View logits;  // on rank 0 [rows, vocabulary], its own part filled; else [rows, own part]
@@ -30,13 +26,12 @@ struct HeadRows {
 class SplitHead {
  public:
   /// `parts`: of each rank, in order and without gaps the whole vocabulary.
-  SplitHead(group::Group& group, std::vector<VocabularyPart> parts)
+  SplitHead(group::Group& group, std::vector<program::VocabularyPart> parts)
       : group_(group), parts_(std::move(parts)) {}
 
   /// Rank 0: turns the rows into results as collect_logits does. Status `rank_disagrees`, or a
   /// group's.
-  Status collect(const Tools& tools, const HeadRows& rows, const program::SlotHistory& history,
-                 program::StepResult& result);
+  Status collect(const Tools& tools, const HeadRows& rows, program::StepResult& result);
   /// The other ranks. A group's status.
   Status report(const Tools& tools, const HeadRows& rows);
 
@@ -45,7 +40,7 @@ class SplitHead {
   Status take(const Tools& tools, const HeadRows& rows, uint32_t rank);
 
   group::Group& group_;
-  const std::vector<VocabularyPart> parts_;
+  const std::vector<program::VocabularyPart> parts_;
   std::vector<size_t> at_;           // where each row's entry of the message begins
   std::vector<uint64_t> checksums_;  // of rank 0's rows
   std::vector<Largest> largest_;     // of the rows where that is all that counts

@@ -1,9 +1,8 @@
-#include "cpu/ranks.h"
+#include "program/ranks.h"
 
 #include "base/error.h"
-#include "cpu/bind.h"
 
-namespace cidery::cpu {
+namespace cidery::program {
 namespace {
 
 /// What has to be the same on all ranks.
@@ -17,8 +16,8 @@ struct Introduction {
   VocabularyPart part;
 };
 
-VocabularyPart part_of(const program::Program& program) {
-  const auto* head = std::get_if<program::Head>(&program.operations.back());
+VocabularyPart part_of(const Program& program) {
+  const auto* head = std::get_if<Head>(&program.operations.back());
   if (head == nullptr) return {};
   return {head->first, program.parameters[head->weight].shape[0]};
 }
@@ -29,10 +28,10 @@ VocabularyPart part_of(const program::Program& program) {
 
 }  // namespace
 
-std::vector<VocabularyPart> agree(group::Group& group, const program::Program& program,
-                                  const program::ExecutorOptions& options) {
+std::vector<VocabularyPart> agree(group::Group& group, const Program& program,
+                                  const ExecutorOptions& options, MessageRows rows) {
   const Introduction own{{program.vocabulary, options.slots, options.positions,
-                          options.precise ? 1u : 0u, most_rows, most_logit_rows},
+                          options.precise ? 1u : 0u, rows.pass, rows.head},
                          part_of(program)};
   std::vector<Introduction> all(program.ranks);
   const std::vector<size_t> bytes(program.ranks, sizeof own);
@@ -51,4 +50,4 @@ std::vector<VocabularyPart> agree(group::Group& group, const program::Program& p
   return parts;
 }
 
-}  // namespace cidery::cpu
+}  // namespace cidery::program
