@@ -212,7 +212,7 @@ export const limits = {
    * take a minute.
    */
   rankStepMs: 300_000,
-  /** A rank's loss reaches the daemon and the other ranks at the same moment; its reason is first. */
+  /** A rank's loss reaches the daemon and the other ranks at the same moment. */
   groupCauseMs: 250,
   /** A rank waits so long for others that still read their weights: 350 GB at 200 MB/s. */
   groupConnectMs: 1_800_000,
