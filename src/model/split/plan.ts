@@ -212,7 +212,7 @@ function divideAttention(mixer: AttentionSpec, weights: readonly number[], group
   return { queries, keys: headNorm === 'width' ? whole : values, values };
 }
 
-/** In whole groups where that leaves enough; without groups in whole cache lines of 32-bit values. */
+/** In whole groups where that leaves enough; without groups in cache lines of 32-bit values. */
 function divideColumns(count: number, weights: readonly number[], group: number): Range[] {
   const unit = unitOf(1, count, weights.length, Math.max(group, 16));
   return rangesOf(apportion(count / unit, weights), unit);
