@@ -242,6 +242,50 @@ describe('memory', () => {
   });
 });
 
+describe('ranks', () => {
+  test('are as many as asked for, and all of them count', async () => {
+    const { deployments } = world();
+    const view = await deployments.create({ model: 'a', ranks: 2 });
+    expect(view).toMatchObject({ ranks: 2, split: 'auto' });
+    const [entry] = deployments.list();
+    expect(entry?.instance.plan).toMatchObject({ kind: 'tensor', ranks: 2 });
+    expect(entry?.instance.plan.weightBytes).toBeGreaterThanOrEqual(weights);
+  });
+
+  test('that do not fit together are refused', async () => {
+    const { deployments } = world(needed);
+    const refused = rejection(deployments.create({ model: 'a', ranks: 2 }));
+    expect((await refused).code).toBe('insufficient_memory');
+  });
+
+  test('of an automatic deployment that are others make one of their own', async () => {
+    const { deployments, ready } = world();
+    await ready('a');
+    await deployments.create({ model: 'a', ranks: 2 });
+    await deployments.create({ model: 'a', split: 'pipeline' });
+    const all = deployments
+      .list()
+      .map(({ view, instance }) => [view.automatic, instance.plan.kind]);
+    expect(all).toEqual([
+      [false, 'single'],
+      [false, 'tensor'],
+    ]);
+  });
+
+  test('that do not start become fewer, as far as memory goes', async () => {
+    const { deployments, spawner, clock } = world();
+    spawner.behave = (rank, message) => {
+      if (message.type === 'open' && message.group !== null) rank.end({ code: 1, signal: null });
+      else obliging(rank, message);
+    };
+    await deployments.create({ model: 'a', ranks: 3 });
+    const instance = await deployments.instanceFor('a');
+    await clock.advance(2 * limits.groupStartsMax * limits.instanceRestartDelayMs);
+    await instance.ready(never);
+    expect(instance.plan).toMatchObject({ kind: 'single', ranks: 1 });
+  });
+});
+
 test('closing ends what runs and lets nothing start', async () => {
   const { deployments, spawner, clock, library, ready } = world();
   await ready('a');

@@ -203,6 +203,8 @@ export class Instance {
         return;
       }
       this.#set(notReady);
+      // What ran well until now is back as soon as can be.
+      if (this.#starts === 0) continue;
       await clock.sleep(limits.instanceRestartDelayMs, this.#stopping.signal).catch(() => {
         // Stopped meanwhile: the loop ends.
       });

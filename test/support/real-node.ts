@@ -49,7 +49,7 @@ export function realNode(options: RealNodeOptions): CideryNode {
     version: '0',
     randomId,
     randomSeed,
-    randomBytes: randomBytes,
+    randomBytes,
     silenceMs: limits.rankStoppedMs,
   });
 }
@@ -71,16 +71,6 @@ export async function admitTinyWithLongContext(
   const config = z.looseObject({}).parse(JSON.parse(readFileSync(path, 'utf8')));
   writeFileSync(path, JSON.stringify({ ...config, max_position_embeddings: 1 << 17 }));
   return (await node.library.admit(folder)).id;
-}
-
-/** The machine's clock, `times` as fast: waits of seconds for a limit take a fraction of them. */
-export function fastClock(times: number): Clock {
-  return {
-    now: () => realClock.now(),
-    monotonic: () => realClock.monotonic() * times,
-    sleep: (ms, signal) => realClock.sleep(ms / times, signal),
-    after: (ms, callback) => realClock.after(ms / times, callback),
-  };
 }
 
 /** Whether a process runs; one that has ended and that nobody has waited for does not. */
