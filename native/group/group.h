@@ -62,7 +62,7 @@ class Group {
   /// rank that has nothing to do until then. Ends as other calls do when the peer is lost.
   virtual Status await(uint32_t from) noexcept = 0;
   /// From any thread: ends the group on every rank, unless it has ended. What waits returns `why`;
-  /// other ranks get its code where it is one of a group, else `group_failed`.
+  /// other ranks get its code where it is one of these or `rank_disagrees`, else `group_failed`.
   virtual void fail(Status why) noexcept = 0;
 };
 
