@@ -12,6 +12,8 @@ namespace {
 
 /// Signs of life within the time after which silence is death.
 constexpr uint32_t beats = 6;
+constexpr auto goodbye_time = std::chrono::milliseconds(300);
+constexpr auto goodbye_turn = std::chrono::milliseconds(1);
 constexpr std::array<const char*, 7> codes = {"group_failed",  "group_peer_lost", "group_silent",
                                               "group_timeout", "group_corrupt",   "group_mismatch",
                                               "rank_disagrees"};
@@ -25,9 +27,8 @@ uint64_t number_of(const std::string& code) noexcept {
 
 }  // namespace
 
-Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t rank,
-                   uint32_t silence_ms)
-    : rank_(rank), silence_ms_(silence_ms), peers_(connections.size()) {
+Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t silence_ms)
+    : silence_ms_(silence_ms), peers_(connections.size()) {
   for (uint32_t r = 0; r < peers_.size(); ++r) {
     peers_[r].connection = std::move(connections[r]);
     if (!peers_[r].connection.empty()) ++not_ready_;
@@ -85,8 +86,30 @@ void Liveness::run() noexcept {
   } else {
     tell_all(Kind::leaving, 0);
   }
+  say_goodbye();
+}
+
+/// A connection that is closed with something unread in it takes back what was said last: reads
+/// until the peers have ended theirs, too, but not for long.
+void Liveness::say_goodbye() noexcept {
   for (Peer& peer : peers_) {
     for (Connection& connection : peer.connection) ::shutdown(connection.socket().get(), SHUT_WR);
+  }
+  std::array<std::byte, 256> unread;
+  const auto until = Clock::now() + goodbye_time;
+  while (Clock::now() < until) {
+    bool open = false;
+    for (Peer& peer : peers_) {
+      if (peer.connection.empty() || peer.closed) continue;
+      Move move{};
+      do {
+        move = read_some(peer.connection[0].socket(), unread);
+      } while (move.how == Moved::some);
+      peer.closed = move.how == Moved::closed;
+      open = open || !peer.closed;
+    }
+    if (!open) return;
+    std::this_thread::sleep_for(goodbye_turn);
   }
 }
 
@@ -137,6 +160,7 @@ void Liveness::take(uint32_t rank, const Header& header) noexcept {
   Peer& peer = peers_[rank];
   if (header.kind == tag_of(Kind::leaving)) {
     peer.left.store(true, std::memory_order_release);
+    ::shutdown(peer.connection[0].socket().get(), SHUT_WR);
   } else if (header.kind == tag_of(Kind::failed)) {
     const char* code = codes[header.total < codes.size() ? header.total : 0];
     fail({code, named(rank) + " has ended the group: " + code});
@@ -161,7 +185,7 @@ void Liveness::judge(Clock::time_point now) noexcept {
 
 void Liveness::tell_all(Kind kind, uint64_t detail) noexcept {
   for (Peer& peer : peers_) {
-    if (peer.connection.empty() || peer.closed) continue;
+    if (peer.connection.empty() || peer.closed || peer.left.load()) continue;
     Connection& connection = peer.connection[0];
     // A peer that does not read gets no further beats; those it has tell it enough.
     if (!connection.flushed()) static_cast<void>(connection.flush());

@@ -19,7 +19,7 @@ inline std::string named(uint32_t rank) { return "rank " + std::to_string(rank);
 class Liveness {
  public:
   /// `connections` by rank; the own one and others that are empty are skipped.
-  Liveness(std::vector<std::vector<Connection>> connections, uint32_t rank, uint32_t silence_ms);
+  Liveness(std::vector<std::vector<Connection>> connections, uint32_t silence_ms);
   /// Tells the peers that this rank leaves in order, unless the group has failed.
   ~Liveness();
 
@@ -53,9 +53,10 @@ class Liveness {
   void take(uint32_t rank, const Header& header) noexcept;
   void judge(Clock::time_point now) noexcept;
   void tell_all(Kind kind, uint64_t detail) noexcept;
+  void say_goodbye() noexcept;
   void wait(Clock::time_point until) noexcept;
 
-  const uint32_t rank_, silence_ms_;
+  const uint32_t silence_ms_;
   std::vector<Peer> peers_;
   Waker woken_, stirred_;
   std::atomic<bool> failed_{false}, stopping_{false};

@@ -42,7 +42,7 @@ class TcpGroup final : public Group {
       }
     }
     watched_.reserve(1 + peers_.size() * data_channels);
-    liveness_ = std::make_unique<Liveness>(std::move(alive), rank_, options.silence_ms);
+    liveness_ = std::make_unique<Liveness>(std::move(alive), options.silence_ms);
   }
 
   /// What was sent and not taken yet is still handed over, to peers that take it.
