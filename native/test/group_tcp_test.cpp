@@ -113,7 +113,7 @@ int main() {
   check_fail(open_tcp(2), "tcp");
   check_mismatches([](uint32_t size) { return open_tcp(size); }, "tcp");
   GroupOptions options;
-  options.wait_ms = 400;
+  options.wait_ms = 3'000;
   check_outbox(open_tcp(2, options), "tcp");
   options.kept_bytes = 1 << 20;
   check_bound(open_tcp(2, options), "tcp");
