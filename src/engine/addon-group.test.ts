@@ -167,7 +167,8 @@ describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (e
     for (const kind of await possibleSplits(name)) {
       const several = await ask(processes.slice(0, kind.ranks), name, { ...options, ...kind });
       if (kind.split === 'pipeline') expect(exact(several), titleOf(kind)).toEqual(exact(one));
-      else console.log(name, titleOf(kind), worstDeviation(logitsOf(one), logitsOf(several)));
+      // Sums in another order; what that turns over in an activation's 8 bits is small.
+      expect(worstDeviation(logitsOf(one), logitsOf(several)), titleOf(kind)).toBeLessThan(1e-2);
     }
   });
 });
