@@ -15,8 +15,8 @@ uint32_t allowed_cores();
 std::optional<uint32_t> quota_cores(std::string_view cpu_max);
 
 /// Keeps the calling thread, and those that it starts later, to its share of the cores: part
-/// `index` of `parts`, each of which gets whole ones. False, and nothing is changed, where there are
-/// fewer cores than parts. A system that cannot do that places threads as it likes.
+/// `index` of `parts`, each of which gets whole ones. False, and nothing is changed, where there
+/// are fewer cores than parts. A system that cannot do that places threads as it likes.
 bool keep_to_share(uint32_t index, uint32_t parts) noexcept;
 
 }  // namespace cidery

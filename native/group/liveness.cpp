@@ -51,15 +51,24 @@ bool Liveness::wait_until_ready(Clock::time_point until) {
 }
 
 Status Liveness::fail(Status status) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (failure_.ok() && !status.ok()) {
-    failure_ = std::move(status);
-    failed_.store(true, std::memory_order_release);
-    woken_.wake();
-    stirred_.wake();
-    ready_changed_.notify_all();
-  }
+  set_failure(std::move(status));
+  std::unique_lock lock(mutex_);
+  told_changed_.wait_for(lock, goodbye_time, [this] { return told_; });
   return failure_;
+}
+
+void Liveness::set_failure(Status status) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!failure_.ok() || status.ok()) return;
+  failure_ = std::move(status);
+  failed_.store(true, std::memory_order_release);
+  woken_.wake();
+  stirred_.wake();
+  ready_changed_.notify_all();
+}
+
+Status Liveness::failure() noexcept {
+  return failed() ? fail({}) : Status{};
 }
 
 void Liveness::run() noexcept {
@@ -82,9 +91,14 @@ void Liveness::run() noexcept {
     next_beat = now + pause;
   }
   if (failed()) {
-    tell_all(Kind::failed, number_of(failure().code));
+    tell_all(Kind::failed, number_of(failure_.code));  // it changes no more
   } else {
     tell_all(Kind::leaving, 0);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    told_ = true;
+    told_changed_.notify_all();
   }
   say_goodbye();
 }
@@ -137,14 +151,14 @@ void Liveness::listen_to(uint32_t rank) noexcept {
     if (move.how == Moved::none) return;
     if (move.how == Moved::closed) {
       peer.closed = true;
-      if (!peer.left.load()) fail({"group_peer_lost", named(rank) + " is gone"});
+      if (!peer.left.load()) set_failure({"group_peer_lost", named(rank) + " is gone"});
       return;
     }
     switch (connection.inbox().next(expected, nullptr)) {
       case Inbox::Outcome::more:
         continue;
       case Inbox::Outcome::corrupt:
-        fail({"group_corrupt", "a sign of life of " + named(rank) + " was tampered with"});
+        set_failure({"group_corrupt", "a sign of life of " + named(rank) + " was tampered with"});
         return;
       case Inbox::Outcome::opened:
         break;
@@ -163,7 +177,7 @@ void Liveness::take(uint32_t rank, const Header& header) noexcept {
     ::shutdown(peer.connection[0].socket().get(), SHUT_WR);
   } else if (header.kind == tag_of(Kind::failed)) {
     const char* code = codes[header.total < codes.size() ? header.total : 0];
-    fail({code, named(rank) + " has ended the group: " + code});
+    set_failure({code, named(rank) + " has ended the group: " + code});
   } else if (header.kind == tag_of(Kind::ready) && !peer.ready) {
     peer.ready = true;
     const std::lock_guard lock(mutex_);
@@ -178,7 +192,7 @@ void Liveness::judge(Clock::time_point now) noexcept {
     if (peer.heard.exchange(false, std::memory_order_relaxed)) peer.last = now;
     if (!peer.ready || peer.left.load() || peer.closed) continue;
     if (now - peer.last < std::chrono::milliseconds(silence_ms_)) continue;
-    fail({"group_silent", named(r) + " gave no sign of life for " + std::to_string(silence_ms_) +
+    set_failure({"group_silent", named(r) + " gave no sign of life for " + std::to_string(silence_ms_) +
                               " ms: it is stopped, or cut off"});
   }
 }

@@ -28,9 +28,11 @@ class Liveness {
   bool wait_until_ready(Clock::time_point until);
 
   bool failed() const noexcept { return failed_.load(std::memory_order_acquire); }
-  /// The first failure; `status` becomes it if there was none.
+  /// The first failure; `status` becomes it if there was none. Returns once the peers have been
+  /// told, so that whoever ends the process then leaves nobody without the reason.
   Status fail(Status status) noexcept;
-  Status failure() noexcept { return fail({}); }
+  /// The failure, likewise, or none.
+  Status failure() noexcept;
   /// Readable once the group has failed.
   int descriptor() const noexcept { return woken_.descriptor(); }
   /// The step thread has heard of this rank.
@@ -48,6 +50,7 @@ class Liveness {
     std::atomic<bool> heard{false};
   };
 
+  void set_failure(Status status) noexcept;
   void run() noexcept;
   void listen_to(uint32_t rank) noexcept;
   void take(uint32_t rank, const Header& header) noexcept;
@@ -61,9 +64,10 @@ class Liveness {
   Waker woken_, stirred_;
   std::atomic<bool> failed_{false}, stopping_{false};
   std::mutex mutex_;
-  std::condition_variable ready_changed_;
+  std::condition_variable ready_changed_, told_changed_;
   Status failure_;
   size_t not_ready_ = 0;
+  bool told_ = false;
   std::thread thread_;
 };
 

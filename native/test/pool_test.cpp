@@ -1,12 +1,15 @@
 #include "cpu/pool.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <memory>
 #include <string>
+#include <thread>
 
+#include "base/cores.h"
 #include "test/check.h"
 
 /// The thread pool: every task once, whatever the threads do.
@@ -105,6 +108,31 @@ void check_quotas() {
   check(allowed_cores() >= 1, "there is a core");
 }
 
+void check_shares() {
+  const uint32_t cores = allowed_cores();
+  std::thread([cores] {
+    check(!keep_to_share(0, cores + 1), "no core for each");
+    check(allowed_cores() == cores, "nothing is changed");
+  }).join();
+#ifdef __linux__
+  cpu_set_t before, all;
+  ::sched_getaffinity(0, sizeof before, &before);
+  CPU_ZERO(&all);
+  for (uint32_t i = 0; i < cores; ++i) {
+    cpu_set_t share;
+    std::thread([i, cores, &share] {
+      check(keep_to_share(i, cores), "a core for each");
+      ::sched_getaffinity(0, sizeof share, &share);
+    }).join();
+    cpu_set_t both;
+    CPU_AND(&both, &all, &share);
+    check(CPU_COUNT(&share) >= 1 && CPU_COUNT(&both) == 0, "of its own");
+    CPU_OR(&all, &all, &share);
+  }
+  check(CPU_EQUAL(&all, &before), "all cores are in use");
+#endif
+}
+
 }  // namespace
 }  // namespace cidery::test
 
@@ -112,6 +140,7 @@ int main() {
   using namespace cidery::test;
   check_nesting();
   check_quotas();
+  check_shares();
   check_calls();
   check_neighbour();
   check_visibility();
