@@ -8,6 +8,12 @@ import { cutImpossible } from './network-cut.ts';
 import { NodeUnderTest } from './node-under-test.ts';
 import { recoveryTimes } from './recovery.ts';
 
+interface Times {
+  readonly count: number;
+  readonly p50: number;
+  readonly p95: number;
+}
+
 export interface ChaosReport {
   readonly options: ChaosOptions;
   readonly faults: number;
@@ -16,11 +22,7 @@ export interface ChaosReport {
   /** Answers that ended with an error or differ from the undisturbed ones, with what was wrong. */
   readonly wrong: readonly string[];
   /** From a fault to the next token of each answer under way. */
-  readonly recoveryMs: {
-    readonly count: number;
-    readonly p50: number;
-    readonly p95: number;
-  } | null;
+  readonly recoveryMs: Partial<Record<FaultKind, Times>>;
   /** Ranks of the smallest attempt: fewer than asked for where so many did not start. */
   readonly fewestRanks: number;
   /** Processes that the instance has left behind. */
@@ -84,10 +86,15 @@ function report(
   faults: readonly Fault[],
   { records }: Load,
 ): Omit<ChaosReport, 'fewestRanks' | 'leftBehind'> {
+  const recoveries = recoveryTimes(faults, records);
   const byKind: Partial<Record<FaultKind, number>> = {};
-  for (const { kind } of faults) byKind[kind] = (byKind[kind] ?? 0) + 1;
-  const times = recoveryTimes(faults, records);
-  const at = (share: number) => Math.round(quantile(times, share));
+  const recoveryMs: Partial<Record<FaultKind, Times>> = {};
+  for (const { kind } of faults) {
+    byKind[kind] = (byKind[kind] ?? 0) + 1;
+    const times = recoveries.filter((one) => one.kind === kind).map(({ ms }) => ms);
+    const at = (share: number) => Math.round(quantile(times, share));
+    if (times.length > 0) recoveryMs[kind] = { count: times.length, p50: at(0.5), p95: at(0.95) };
+  }
   return {
     options,
     faults: faults.length,
@@ -96,6 +103,6 @@ function report(
     wrong: records.flatMap(({ question, wrong }) =>
       wrong === null ? [] : [`question ${question}: ${wrong}`],
     ),
-    recoveryMs: times.length === 0 ? null : { count: times.length, p50: at(0.5), p95: at(0.95) },
+    recoveryMs,
   };
 }

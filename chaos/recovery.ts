@@ -1,5 +1,11 @@
+import type { FaultKind } from './arguments.ts';
 import type { Fault } from './faults.ts';
 import type { AnswerRecord } from './load.ts';
+
+export interface Recovery {
+  readonly kind: FaultKind;
+  readonly ms: number;
+}
 
 /**
  * Milliseconds from a fault to the next token, for each answer that was under way then and went on:
@@ -9,8 +15,8 @@ import type { AnswerRecord } from './load.ts';
 export function recoveryTimes(
   faults: readonly Fault[],
   records: readonly AnswerRecord[],
-): number[] {
-  return faults.flatMap(({ atMs }, index) => {
+): Recovery[] {
+  return faults.flatMap(({ kind, atMs }, index) => {
     const nextAtMs = faults[index + 1]?.atMs ?? Number.POSITIVE_INFINITY;
     return records.flatMap(({ startedAt, endedAt, times }) => {
       if (startedAt >= atMs || endedAt <= atMs) return [];
@@ -22,7 +28,7 @@ export function recoveryTimes(
         const lengthMs = endsAtMs - beginsAtMs;
         if (lengthMs > longest.lengthMs) longest = { lengthMs, endsAtMs };
       }
-      return longest.lengthMs > 0 ? [longest.endsAtMs - atMs] : [];
+      return longest.lengthMs > 0 ? [{ kind, ms: longest.endsAtMs - atMs }] : [];
     });
   });
 }

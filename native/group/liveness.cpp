@@ -14,8 +14,9 @@ namespace {
 constexpr uint32_t beats = 6;
 constexpr auto goodbye_time = std::chrono::milliseconds(300);
 constexpr auto goodbye_turn = std::chrono::milliseconds(1);
-constexpr std::array<const char*, 6> codes = {"group_failed",  "group_peer_lost", "group_silent",
-                                              "group_timeout", "group_corrupt",   "group_mismatch"};
+constexpr std::array<const char*, 7> codes = {"group_failed",  "group_peer_lost", "group_silent",
+                                              "group_timeout", "group_corrupt",   "group_mismatch",
+                                              "rank_disagrees"};
 
 uint64_t number_of(const std::string& code) noexcept {
   for (uint64_t i = 0; i < codes.size(); ++i) {

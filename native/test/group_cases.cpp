@@ -219,6 +219,24 @@ void check_bound(Groups groups, const std::string& name) {
   check(other.code == "group_failed", name + ": the other is told: " + other.code);
 }
 
+void check_fail(Groups groups, const std::string& name) {
+  std::vector<Status> ends(2);
+  std::atomic<bool> both_wait = false;
+  std::thread other([&] {
+    while (!both_wait) std::this_thread::yield();
+    groups[1]->fail({"rank_disagrees", "it has other activations"});
+    groups[1]->fail({"group_failed", "too late"});
+  });
+  on_every_rank(groups, [&](uint32_t rank, Group& group) {
+    if (rank == 1) both_wait = true;
+    ends[rank] = group.await(1 - rank);
+  });
+  other.join();
+  check(ends[1].code == "rank_disagrees" && ends[1].message == "it has other activations",
+        name + ": who waits hears why another thread ends the group, not " + ends[1].message);
+  check(ends[0].code == "rank_disagrees", name + ": so do other ranks, not " + ends[0].code);
+}
+
 void check_mismatches(const std::function<Groups(uint32_t)>& open, const std::string& name) {
   using Call = std::function<Status(Group&)>;
   const auto sum = [](size_t count, Element element) -> Call {

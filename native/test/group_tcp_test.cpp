@@ -110,6 +110,7 @@ int main() {
     check_collectives(groups, "tcp", 30, 60'000);
     check_collectives(groups, "tcp, large", 3, 5'000'000);
   }
+  check_fail(open_tcp(2), "tcp");
   check_mismatches([](uint32_t size) { return open_tcp(size); }, "tcp");
   GroupOptions options;
   options.wait_ms = 3'000;

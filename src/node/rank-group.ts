@@ -98,7 +98,8 @@ export class RankGroup {
     const places = this.#places();
     const opening = this.#seats.map(async (seat, rank) => {
       const opened = await seat.client.open(manifest, settings, places[rank] ?? null);
-      seat.opened = opened;
+      // What it reported while it loaded is older.
+      Object.assign(seat, { opened, report: null });
       return opened;
     });
     if (places.length > 0) void this.#introduce();

@@ -1,7 +1,13 @@
 import { describe, expect, test } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import { fakeInstance, fakePlan } from '../../test/support/fake-instance.ts';
-import { checkReply, type FakeRank, FakeSpawner, obliging } from '../../test/support/fake-ranks.ts';
+import {
+  checkReply,
+  type FakeRank,
+  FakeSpawner,
+  obliging,
+  openedMessage as opened,
+} from '../../test/support/fake-ranks.ts';
 import { rejection } from '../../test/support/rejection.ts';
 import { limits } from '../base/limits.ts';
 import type { EngineSettings, ToRank } from '../engine/protocol.ts';
@@ -86,6 +92,26 @@ describe('an instance answers what is known before it is ready', () => {
     expect(await run()).toBe('selftest_failed');
     expect(await run()).toBe('ready');
   });
+});
+
+test.each<[string, number[], boolean, string]>([
+  ['right', [99, 30, 824], true, 'ready'],
+  ['wrong', [99, 30, 825], true, 'selftest_failed'],
+  ['unknown', [99, 30, 825], false, 'ready'],
+])('what is known of a catalogue model: %s', async (_, ids, precise, outcome) => {
+  const clock = new FakeClock();
+  const spawner = new FakeSpawner((rank, message) => {
+    if (message.type === 'check') rank.say(checkReply(message.id, ids));
+    else if (message.type === 'open') rank.say({ ...opened, vocabulary: 49_152 });
+    else obliging(rank, message);
+  });
+  const instance = fakeInstance({ spawner, clock, model: 'smollm2:135m', settings: { precise } });
+  const ended = instance.ready(never).then(
+    () => 'ready',
+    (error: { code: string }) => error.code,
+  );
+  await clock.advance(limits.instanceStartsMax * limits.instanceRestartDelayMs);
+  expect(await ended).toBe(outcome);
 });
 
 test('an attempt that answers wrongly is one that failed: the next may do better', async () => {

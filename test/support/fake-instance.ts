@@ -36,17 +36,19 @@ export const quietParts: Omit<InstanceParts, 'spawner' | 'clock' | 'knownAnswers
 
 export type FakeInstanceOptions = Pick<InstanceParts, 'spawner' | 'clock'> &
   Partial<InstanceParts> & {
+    readonly model?: string;
     readonly plan?: RankPlan;
     readonly settings?: Partial<EngineSettings>;
     readonly fewer?: (plan: RankPlan) => RankPlan | null;
   };
 
 /** An instance of a small model, of one rank unless its plan says otherwise. */
-export function fakeInstance({ plan, settings, fewer, ...parts }: FakeInstanceOptions): Instance {
+export function fakeInstance(options: FakeInstanceOptions): Instance {
+  const { model = 'm', plan, settings, fewer, ...parts } = options;
   return new Instance(
     {
       id: instanceId('instance-1'),
-      model: modelId('m'),
+      model: modelId(model),
       version: '1',
       manifest: manifestOf('m'),
       settings: { ...fakeSettings, ...settings },

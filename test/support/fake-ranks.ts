@@ -149,7 +149,7 @@ export function checkReply(id: string, ids: number[] = [4, 5, 6]): FromRank {
   return { type: 'reply', id, value: { ids, logits: 'checksum' } };
 }
 
-export const openedMessage: FromRank = {
+export const openedMessage: Extract<FromRank, { type: 'opened' }> = {
   type: 'opened',
   contextLength: 128,
   slots: 4,
