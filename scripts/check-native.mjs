@@ -3,7 +3,8 @@
 // `fuzz_*.cpp` anywhere in native/, each with its own main, linked with everything that does not
 // know Node, the cpu executor among it, and with what else lies in native/test. One whose name
 // begins with `mlx` is linked with the mlx executor, too. With `--sanitize` under the address and
-// undefined behaviour sanitizers.
+// undefined behaviour sanitizers; with `--thread-sanitize` under the thread sanitizer, what starts
+// threads without the executors.
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -30,18 +31,27 @@ const sanitizers = words(
   '-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g',
 );
 
+const threadSanitizer = words('-fsanitize=thread -O1 -g');
+/** The others compute far more than they share. */
+const threaded = /\/(?:group|pool)_\w*test\.cpp$/u;
+
 /** Tests watch resident memory, so little of what is freed may be held back. */
 const sanitizerOptions = 'detect_leaks=1:quarantine_size_mb=4:thread_local_quarantine_size_kb=64';
 
+/** A rank that a test ends in its middle joins no threads. */
+const threadSanitizerOptions = 'report_thread_leaks=0';
+
+/** @typedef {{ folder: string, flags: readonly string[], tests: RegExp }} Mode */
+
 /**
  * @param {Context} context
- * @param {readonly string[]} extra flags
+ * @param {Mode} mode
  * @param {string} folder where objects and programs go
  */
-async function check(context, extra, folder) {
+async function check(context, { flags: extra, tests: wanted }, folder) {
   const compiler = await findCompiler(context);
   if (compiler === undefined) throw noCompilerError(context);
-  const tests = nativeTests(root);
+  const tests = nativeTests(root).filter((test) => wanted.test(test));
   const mlx = tests.some(needsMlx) ? await findMlx(context) : undefined;
   let [passed, failed] = [0, 0];
   for (const test of tests) {
@@ -110,7 +120,7 @@ function needsMlx(test) {
 async function runTest(context, program) {
   const finished = await run(program, [], {
     cwd: root,
-    env: { ...context.env, ASAN_OPTIONS: sanitizerOptions },
+    env: { ...context.env, ASAN_OPTIONS: sanitizerOptions, TSAN_OPTIONS: threadSanitizerOptions },
     signal: context.signal,
     timeoutMs: testTimeoutMs,
   });
@@ -119,15 +129,29 @@ async function runTest(context, program) {
   throw new Error(`${basename(program)}: ${how}\n${lastLines(finished, 60).join('\n')}`);
 }
 
+/**
+ * @param {readonly string[]} args
+ * @returns {Mode}
+ */
+function modeOf(args) {
+  if (args.includes('--thread-sanitize')) {
+    return { folder: 'native-threads', flags: threadSanitizer, tests: threaded };
+  }
+  if (args.includes('--sanitize')) {
+    return { folder: 'native-sanitized', flags: sanitizers, tests: /./u };
+  }
+  return { folder: 'native-tests', flags: [], tests: /./u };
+}
+
 const controller = new AbortController();
 process.once('SIGINT', () => controller.abort());
 process.once('SIGTERM', () => controller.abort());
 const context = createContext({ root, signal: controller.signal });
-const sanitize = process.argv.includes('--sanitize');
-const folder = join(context.build, sanitize ? 'native-sanitized' : 'native-tests');
+const mode = modeOf(process.argv);
+const folder = join(context.build, mode.folder);
 mkdirSync(folder, { recursive: true });
 try {
-  const { passed, failed } = await check(context, sanitize ? sanitizers : [], folder);
+  const { passed, failed } = await check(context, mode, folder);
   process.stdout.write(`${passed} passed, ${failed} failed\n`);
   process.exitCode = failed === 0 ? 0 : 1;
 } catch (error) {

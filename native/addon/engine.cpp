@@ -134,12 +134,10 @@ void Engine::launch(program::StepPlan plan) {
   outcomes_.push_back(outcome_of(std::move(status), result));
 }
 
-/// Waits for the oldest step that runs.
+/// Waits for the oldest step that runs. What ended the engine meanwhile ends it, too.
 void Engine::settle_oldest() {
   program::StepResult result;
-  Status status = broken_.ok() ? executor_->finish(result)
-                               : Status{"engine_broken", "an earlier step failed: " +
-                                                             broken_.message};
+  Status status = broken_.ok() ? executor_->finish(result) : broken_;
   flying_.pop_front();
   outcomes_.push_back(outcome_of(std::move(status), result));
 }

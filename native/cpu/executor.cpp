@@ -174,7 +174,6 @@ Status CpuExecutor::run_second_half(BegunStep& step, program::StepResult& result
     pass_.wanted.assign(step.wanted.begin() + static_cast<ptrdiff_t>(from),
                         step.wanted.begin() + static_cast<ptrdiff_t>(end));
     from = end;
-    if (pass_.wanted.empty()) continue;
     status = run_regions(bound_->first_regions, bound_->regions.size());
     if (status.ok()) status = run_head(draws, result);
     if (!status.ok()) break;

@@ -37,10 +37,11 @@ enum class Element : uint32_t { f32 = 0, bf16 = 1 };
 /// makes the same calls in the same order (send and receive in pairs). No call waits for its
 /// messages to be taken but sums and gathers, which all ranks are in; what a peer has not taken yet
 /// is kept, and goes out in later calls. A status that is not ok ends the group: later calls return
-/// the same. Codes: `group_peer_lost` (its end closed),
-/// `group_silent` (nothing heard within `silence_ms`), `group_timeout` (alive, but no data within
-/// `wait_ms`), `group_corrupt` (a frame that was altered, cut, replayed or out of order),
-/// `group_mismatch` X
+/// the same. Codes: `group_peer_lost` (its end closed), `group_silent` (nothing heard within
+/// `silence_ms`), `group_timeout` (alive, but no data within `wait_ms`), `group_corrupt` (a frame
+/// that was altered, cut, replayed or out of order), `group_mismatch` (the ranks do not make the
+/// same calls), `group_failed` (no memory, more kept than `kept_bytes`, or the cipher failed). None
+/// throws.
 class Group {
  public:
   virtual ~Group() = default;
@@ -61,7 +62,7 @@ class Group {
   /// rank that has nothing to do until then. Ends as other calls do when the peer is lost.
   virtual Status await(uint32_t from) noexcept = 0;
   /// From any thread: ends the group on every rank, unless it has ended. What waits returns `why`;
-  /// other ranks get its code where it is one of a group, else `group_failed`.
+  /// other ranks get its code where it is one of these or `rank_disagrees`, else `group_failed`.
   virtual void fail(Status why) noexcept = 0;
 };
 

@@ -12,8 +12,11 @@ namespace {
 
 /// Signs of life within the time after which silence is death.
 constexpr uint32_t beats = 6;
-constexpr std::array<const char*, 6> codes = {"group_failed",  "group_peer_lost", "group_silent",
-                                              "group_timeout", "group_corrupt",   "group_mismatch"};
+constexpr auto goodbye_time = std::chrono::milliseconds(300);
+constexpr auto goodbye_turn = std::chrono::milliseconds(1);
+constexpr std::array<const char*, 7> codes = {"group_failed",  "group_peer_lost", "group_silent",
+                                              "group_timeout", "group_corrupt",   "group_mismatch",
+                                              "rank_disagrees"};
 
 uint64_t number_of(const std::string& code) noexcept {
   for (uint64_t i = 0; i < codes.size(); ++i) {
@@ -24,9 +27,8 @@ uint64_t number_of(const std::string& code) noexcept {
 
 }  // namespace
 
-Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t rank,
-                   uint32_t silence_ms)
-    : rank_(rank), silence_ms_(silence_ms), peers_(connections.size()) {
+Liveness::Liveness(std::vector<std::vector<Connection>> connections, uint32_t silence_ms)
+    : silence_ms_(silence_ms), peers_(connections.size()) {
   for (uint32_t r = 0; r < peers_.size(); ++r) {
     peers_[r].connection = std::move(connections[r]);
     if (!peers_[r].connection.empty()) ++not_ready_;
@@ -49,15 +51,24 @@ bool Liveness::wait_until_ready(Clock::time_point until) {
 }
 
 Status Liveness::fail(Status status) noexcept {
-  const std::lock_guard lock(mutex_);
-  if (failure_.ok() && !status.ok()) {
-    failure_ = std::move(status);
-    failed_.store(true, std::memory_order_release);
-    woken_.wake();
-    stirred_.wake();
-    ready_changed_.notify_all();
-  }
+  set_failure(std::move(status));
+  std::unique_lock lock(mutex_);
+  told_changed_.wait_for(lock, goodbye_time, [this] { return told_; });
   return failure_;
+}
+
+void Liveness::set_failure(Status status) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (!failure_.ok() || status.ok()) return;
+  failure_ = std::move(status);
+  failed_.store(true, std::memory_order_release);
+  woken_.wake();
+  stirred_.wake();
+  ready_changed_.notify_all();
+}
+
+Status Liveness::failure() noexcept {
+  return failed() ? fail({}) : Status{};
 }
 
 void Liveness::run() noexcept {
@@ -80,12 +91,39 @@ void Liveness::run() noexcept {
     next_beat = now + pause;
   }
   if (failed()) {
-    tell_all(Kind::failed, number_of(failure().code));
+    tell_all(Kind::failed, number_of(failure_.code));  // it changes no more
   } else {
     tell_all(Kind::leaving, 0);
   }
+  {
+    const std::lock_guard lock(mutex_);
+    told_ = true;
+    told_changed_.notify_all();
+  }
+  say_goodbye();
+}
+
+/// A connection that is closed with something unread in it takes back what was said last: reads
+/// until the peers have ended theirs, too, but not for long.
+void Liveness::say_goodbye() noexcept {
   for (Peer& peer : peers_) {
     for (Connection& connection : peer.connection) ::shutdown(connection.socket().get(), SHUT_WR);
+  }
+  std::array<std::byte, 256> unread;
+  const auto until = Clock::now() + goodbye_time;
+  while (Clock::now() < until) {
+    bool open = false;
+    for (Peer& peer : peers_) {
+      if (peer.connection.empty() || peer.closed) continue;
+      Move move{};
+      do {
+        move = read_some(peer.connection[0].socket(), unread);
+      } while (move.how == Moved::some);
+      peer.closed = move.how == Moved::closed;
+      open = open || !peer.closed;
+    }
+    if (!open) return;
+    std::this_thread::sleep_for(goodbye_turn);
   }
 }
 
@@ -113,14 +151,14 @@ void Liveness::listen_to(uint32_t rank) noexcept {
     if (move.how == Moved::none) return;
     if (move.how == Moved::closed) {
       peer.closed = true;
-      if (!peer.left.load()) fail({"group_peer_lost", named(rank) + " is gone"});
+      if (!peer.left.load()) set_failure({"group_peer_lost", named(rank) + " is gone"});
       return;
     }
     switch (connection.inbox().next(expected, nullptr)) {
       case Inbox::Outcome::more:
         continue;
       case Inbox::Outcome::corrupt:
-        fail({"group_corrupt", "a sign of life of " + named(rank) + " was tampered with"});
+        set_failure({"group_corrupt", "a sign of life of " + named(rank) + " was tampered with"});
         return;
       case Inbox::Outcome::opened:
         break;
@@ -136,9 +174,10 @@ void Liveness::take(uint32_t rank, const Header& header) noexcept {
   Peer& peer = peers_[rank];
   if (header.kind == tag_of(Kind::leaving)) {
     peer.left.store(true, std::memory_order_release);
+    ::shutdown(peer.connection[0].socket().get(), SHUT_WR);
   } else if (header.kind == tag_of(Kind::failed)) {
     const char* code = codes[header.total < codes.size() ? header.total : 0];
-    fail({code, named(rank) + " has ended the group: " + code});
+    set_failure({code, named(rank) + " has ended the group: " + code});
   } else if (header.kind == tag_of(Kind::ready) && !peer.ready) {
     peer.ready = true;
     const std::lock_guard lock(mutex_);
@@ -153,14 +192,15 @@ void Liveness::judge(Clock::time_point now) noexcept {
     if (peer.heard.exchange(false, std::memory_order_relaxed)) peer.last = now;
     if (!peer.ready || peer.left.load() || peer.closed) continue;
     if (now - peer.last < std::chrono::milliseconds(silence_ms_)) continue;
-    fail({"group_silent", named(r) + " gave no sign of life for " + std::to_string(silence_ms_) +
-                              " ms: it is stopped, or cut off"});
+    set_failure({"group_silent", named(r) + " gave no sign of life for " +
+                                     std::to_string(silence_ms_) +
+                                     " ms: it is stopped, or cut off"});
   }
 }
 
 void Liveness::tell_all(Kind kind, uint64_t detail) noexcept {
   for (Peer& peer : peers_) {
-    if (peer.connection.empty() || peer.closed) continue;
+    if (peer.connection.empty() || peer.closed || peer.left.load()) continue;
     Connection& connection = peer.connection[0];
     // A peer that does not read gets no further beats; those it has tell it enough.
     if (!connection.flushed()) static_cast<void>(connection.flush());

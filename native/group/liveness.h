@@ -19,7 +19,7 @@ inline std::string named(uint32_t rank) { return "rank " + std::to_string(rank);
 class Liveness {
  public:
   /// `connections` by rank; the own one and others that are empty are skipped.
-  Liveness(std::vector<std::vector<Connection>> connections, uint32_t rank, uint32_t silence_ms);
+  Liveness(std::vector<std::vector<Connection>> connections, uint32_t silence_ms);
   /// Tells the peers that this rank leaves in order, unless the group has failed.
   ~Liveness();
 
@@ -28,9 +28,11 @@ class Liveness {
   bool wait_until_ready(Clock::time_point until);
 
   bool failed() const noexcept { return failed_.load(std::memory_order_acquire); }
-  /// The first failure; `status` becomes it if there was none.
+  /// The first failure; `status` becomes it if there was none. Returns once the peers have been
+  /// told, so that whoever ends the process then leaves nobody without the reason.
   Status fail(Status status) noexcept;
-  Status failure() noexcept { return fail({}); }
+  /// The failure, likewise, or none.
+  Status failure() noexcept;
   /// Readable once the group has failed.
   int descriptor() const noexcept { return woken_.descriptor(); }
   /// The step thread has heard of this rank.
@@ -48,21 +50,24 @@ class Liveness {
     std::atomic<bool> heard{false};
   };
 
+  void set_failure(Status status) noexcept;
   void run() noexcept;
   void listen_to(uint32_t rank) noexcept;
   void take(uint32_t rank, const Header& header) noexcept;
   void judge(Clock::time_point now) noexcept;
   void tell_all(Kind kind, uint64_t detail) noexcept;
+  void say_goodbye() noexcept;
   void wait(Clock::time_point until) noexcept;
 
-  const uint32_t rank_, silence_ms_;
+  const uint32_t silence_ms_;
   std::vector<Peer> peers_;
   Waker woken_, stirred_;
   std::atomic<bool> failed_{false}, stopping_{false};
   std::mutex mutex_;
-  std::condition_variable ready_changed_;
+  std::condition_variable ready_changed_, told_changed_;
   Status failure_;
   size_t not_ready_ = 0;
+  bool told_ = false;
   std::thread thread_;
 };
 

@@ -1,8 +1,10 @@
 #include <poll.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
+#include "base/cores.h"
 #include "base/pause.h"
 #include "group/liveness.h"
 #include "group/sum.h"
@@ -18,9 +20,6 @@ using namespace std::chrono_literals;
 constexpr size_t most_whole_sum_bytes = 16 << 10;
 /// Looking for data without sleeping; a pool's workers spin as long.
 constexpr auto spin_time = 50us;
-/// A turn that took so long was interrupted: somebody else wants the core.
-constexpr auto interruption = 200us;
-constexpr uint32_t waits_without_spin = 64;
 /// How long a connection's end waits for the reason that the peer's other connection may bring.
 constexpr int reason_ms = 200;
 
@@ -43,7 +42,7 @@ class TcpGroup final : public Group {
       }
     }
     watched_.reserve(1 + peers_.size() * data_channels);
-    liveness_ = std::make_unique<Liveness>(std::move(alive), rank_, options.silence_ms);
+    liveness_ = std::make_unique<Liveness>(std::move(alive), options.silence_ms);
   }
 
   /// What was sent and not taken yet is still handed over, to peers that take it.
@@ -51,6 +50,21 @@ class TcpGroup final : public Group {
     static_cast<void>(wait(patience_, [this](bool& some, bool& pending) noexcept {
       return flush_all(some, pending);
     }));
+  }
+
+  /// Ranks of one machine get cores of their own, for the thread that calls this. A receiver that
+  /// is woken where its sender runs waits for the sender's work, and one that looks for data there
+  /// holds it up.
+  void take_cores(const GroupOptions& options) noexcept {
+    const auto here = [&](const Address& address) {
+      return address.host == options.addresses[rank_].host;
+    };
+    const auto first = options.addresses.begin();
+    const auto before = std::count_if(first, first + rank_, here);
+    const auto all = std::count_if(first, options.addresses.end(), here);
+    const bool own =
+        all == 1 || keep_to_share(static_cast<uint32_t>(before), static_cast<uint32_t>(all));
+    spin_ = own ? spin_time : Clock::duration{};
   }
 
   bool wait_until_ready(Clock::time_point until) { return liveness_->wait_until_ready(until); }
@@ -284,7 +298,7 @@ class TcpGroup final : public Group {
   /// Takes turns until none leaves anything pending; `most`: without any of them moving something.
   template <class Turn>
   Status wait(Clock::duration most, Turn&& turn) noexcept {
-    auto last = Clock::now(), before = last;
+    auto last = Clock::now();
     for (;;) {
       if (liveness_->failed()) return liveness_->failure();
       bool some = false, pending = false;
@@ -292,17 +306,13 @@ class TcpGroup final : public Group {
       if (!pending) return {};
       const auto now = Clock::now();
       if (some) last = now;
-      if (now - before > interruption && !some) no_spin_ = waits_without_spin;
-      before = now;
       if (now - last >= most) return timed_out();
       if (some) continue;
-      if (no_spin_ == 0 && now - last < spin_time) {
+      if (now - last < spin_) {
         pause();
-        continue;
+      } else {
+        sleep(most - (now - last));
       }
-      if (no_spin_ > 0) --no_spin_;
-      sleep(most - (now - last));
-      before = Clock::now();
     }
   }
 
@@ -397,7 +407,7 @@ class TcpGroup final : public Group {
   std::vector<const void*> parts_;
   std::vector<std::vector<std::byte>> scratch_;  // by rank: what others bring to a sum
   std::vector<pollfd> watched_;
-  uint32_t no_spin_ = 0;
+  Clock::duration spin_{};
   std::unique_ptr<Liveness> liveness_;  // last: it ends, and says so, before connections close
 };
 
@@ -432,6 +442,7 @@ std::unique_ptr<Group> connect_tcp(std::unique_ptr<Listener> listener,
     throw Error("group_connect_failed",
                 why.ok() ? "not every rank has connected to all others in time" : why.message);
   }
+  group->take_cores(options);
   return group;
 }
 

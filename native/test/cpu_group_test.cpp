@@ -262,7 +262,8 @@ void check_ties() {
 void check_no_numbers() {
   Traits traits;
   const TinyModel model(traits);
-  const auto plans = short_plans(traits.vocabulary);
+  // No token of the last rank's part: its activations are as the others'.
+  const auto plans = short_plans(64);
   const auto broken = [&](bool of_last_rank) {
     return [&model, of_last_rank](uint32_t rank) {
       RankModel part = split_by_columns(model, rank, 3, true);

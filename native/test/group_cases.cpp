@@ -180,7 +180,7 @@ void check_outbox(Groups groups, const std::string& name) {
     }
     // What is told is awaited, too, and for longer than `wait_ms`.
     uint64_t word = rank;
-    if (rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    if (rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3'300));
     if (rank == 1) expect(group.await(0), true);
     expect(group.broadcast(&word, sizeof word, 0), true);
     expect({}, word == 0);
@@ -191,8 +191,9 @@ void check_outbox(Groups groups, const std::string& name) {
   check(wrong.load() == 0, name + ": messages that are kept: " + std::to_string(wrong.load()));
   // What was sent last is handed over by a rank that leaves.
   const Bytes last = random_bytes(large, 9);
+  Status handed_over;
   std::thread leaving([&] {
-    check(groups[0]->send(last.data(), large, 1).ok(), name + ": the last message");
+    handed_over = groups[0]->send(last.data(), large, 1);
     groups[0].reset();
   });
   Bytes received(large);
@@ -201,6 +202,7 @@ void check_outbox(Groups groups, const std::string& name) {
   const Status lost = groups[1]->await(0);
   check(lost.code == "group_peer_lost", name + ": awaits one that has left: " + lost.code);
   leaving.join();
+  check(handed_over.ok(), name + ": the last message: " + handed_over.code);
 }
 
 void check_bound(Groups groups, const std::string& name) {
@@ -215,6 +217,24 @@ void check_bound(Groups groups, const std::string& name) {
   }
   const Status other = groups[1]->await(0);
   check(other.code == "group_failed", name + ": the other is told: " + other.code);
+}
+
+void check_fail(Groups groups, const std::string& name) {
+  std::vector<Status> ends(2);
+  std::atomic<bool> both_wait = false;
+  std::thread other([&] {
+    while (!both_wait) std::this_thread::yield();
+    groups[1]->fail({"rank_disagrees", "it has other activations"});
+    groups[1]->fail({"group_failed", "too late"});
+  });
+  on_every_rank(groups, [&](uint32_t rank, Group& group) {
+    if (rank == 1) both_wait = true;
+    ends[rank] = group.await(1 - rank);
+  });
+  other.join();
+  check(ends[1].code == "rank_disagrees" && ends[1].message == "it has other activations",
+        name + ": who waits hears why another thread ends the group, not " + ends[1].message);
+  check(ends[0].code == "rank_disagrees", name + ": so do other ranks, not " + ends[0].code);
 }
 
 void check_mismatches(const std::function<Groups(uint32_t)>& open, const std::string& name) {

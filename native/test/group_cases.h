@@ -52,6 +52,9 @@ void check_outbox(Groups groups, const std::string& name);
 /// Two groups that keep few bytes: who takes nothing ends them.
 void check_bound(Groups groups, const std::string& name);
 
+/// Two groups, of which another thread than the one that calls ends one.
+void check_fail(Groups groups, const std::string& name);
+
 /// Ranks that make different calls: `open` gives groups of that size.
 void check_mismatches(const std::function<Groups(uint32_t)>& open, const std::string& name);
 

@@ -85,6 +85,7 @@ int main() {
     Groups groups = cidery::group::open_local(size);
     check_collectives(groups, "local", 50, 60'000);
   }
+  check_fail(cidery::group::open_local(2), "local");
   check_mismatches([](uint32_t size) { return cidery::group::open_local(size); }, "local");
   check_outbox(cidery::group::open_local(2), "local");
   check_bound(cidery::group::open_local(2, 1 << 20), "local");

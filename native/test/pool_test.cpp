@@ -1,13 +1,15 @@
 #include "cpu/pool.h"
 
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <memory>
 #include <string>
+#include <thread>
 
-#include "cpu/cores.h"
+#include "base/cores.h"
 #include "test/check.h"
 
 /// The thread pool: every task once, whatever the threads do.
@@ -42,7 +44,7 @@ void check_calls() {
     check(pool.threads() == threads, "as many threads as asked for");
     run_calls(pool, std::to_string(threads) + " threads", 3000);
   }
-  check(Pool(0).threads() == cpu::allowed_cores(), "one thread a core");
+  check(Pool(0).threads() == allowed_cores(), "one thread a core");
 }
 
 /// A call waits for its tasks, not for threads: it ends although some workers never get a core of
@@ -50,7 +52,7 @@ void check_calls() {
 void check_neighbour() {
   std::atomic<bool> stop{false};
   std::vector<std::thread> neighbours;
-  for (uint32_t i = 0; i < cpu::allowed_cores(); ++i) {
+  for (uint32_t i = 0; i < allowed_cores(); ++i) {
     neighbours.emplace_back([&stop] {
       while (!stop.load(std::memory_order_relaxed)) {
       }
@@ -97,14 +99,38 @@ void check_nesting() {
 }
 
 void check_quotas() {
-  using cpu::quota_cores;
   check(quota_cores("200000 100000") == 2u, "two cores");
   check(quota_cores("250000 100000") == 2u, "rounded down");
   check(quota_cores("50000 100000") == 1u, "at least one");
   for (const char* text : {"max 100000", "", "-1 100000", "100000", "100000 ", "100000 0", "a b"}) {
     check(!quota_cores(text).has_value(), std::string("no limit: '") + text + "'");
   }
-  check(cpu::allowed_cores() >= 1, "there is a core");
+  check(allowed_cores() >= 1, "there is a core");
+}
+
+void check_shares() {
+  const uint32_t cores = allowed_cores();
+  std::thread([cores] {
+    check(!keep_to_share(0, cores + 1), "no core for each");
+    check(allowed_cores() == cores, "nothing is changed");
+  }).join();
+#ifdef __linux__
+  cpu_set_t before, all;
+  ::sched_getaffinity(0, sizeof before, &before);
+  CPU_ZERO(&all);
+  for (uint32_t i = 0; i < cores; ++i) {
+    cpu_set_t share;
+    std::thread([i, cores, &share] {
+      check(keep_to_share(i, cores), "a core for each");
+      ::sched_getaffinity(0, sizeof share, &share);
+    }).join();
+    cpu_set_t both;
+    CPU_AND(&both, &all, &share);
+    check(CPU_COUNT(&share) >= 1 && CPU_COUNT(&both) == 0, "of its own");
+    CPU_OR(&all, &all, &share);
+  }
+  check(CPU_EQUAL(&all, &before), "all cores are in use");
+#endif
 }
 
 }  // namespace
@@ -114,6 +140,7 @@ int main() {
   using namespace cidery::test;
   check_nesting();
   check_quotas();
+  check_shares();
   check_calls();
   check_neighbour();
   check_visibility();

@@ -48,9 +48,9 @@ const codeOf = async (promise: Promise<unknown> | undefined) =>
 const hasLogits = ({ sequences }: StepResult) => sequences[0]?.logits.some((value) => value !== 0);
 
 /** Steps until one fails; its code. */
-async function stepsUntilFailure(team: RankTeam): Promise<string> {
+async function stepsUntilFailure(team: RankTeam, slot = 0): Promise<string> {
   for (;;) {
-    const failed = await team.step([logitsOf(0)]).then(
+    const failed = await team.step([logitsOf(slot)]).then(
       () => null,
       (error: unknown) => error,
     );
@@ -71,6 +71,15 @@ describe('ranks of a group that are lost', () => {
     expect(await codeOf(team.step([logitsOf(0)]))).toBe('engine_broken');
     await processes[2]?.end();
     expect((await others)[0]).toBe(code);
+  });
+
+  test('a stage that is lost fails the steps that are under way, the oldest first', async () => {
+    const { team } = await openTeam(2, { split: 'pipeline' });
+    const failed = [0, 1, 2].map((slot) => stepsUntilFailure(team, slot));
+    await team.step([logitsOf(3)]);
+    processes[1]?.kill('SIGKILL');
+    expect(await Promise.race(failed)).toBe('group_peer_lost');
+    await Promise.all(failed);
   });
 
   test('a follower that is lost while nothing runs fails the next step', async () => {
@@ -122,14 +131,12 @@ describe('ranks of a group that leave', () => {
   test('rank 0 with steps under way: those that run end, those that wait are refused', async () => {
     const { team, followed } = await openTeam(2, { split: 'pipeline' });
     const asked = Array.from({ length: 40 }, (_, slot) => team.step([logitsOf(slot % 8, 200)]));
-    const settled = Promise.allSettled(asked);
+    const outcomes = asked.map((step) =>
+      step.then(hasLogits, (error: unknown) => codeOf(Promise.reject(error))),
+    );
     await asked[0];
     await team.close(followed);
-    const codes = await Promise.all(
-      (await settled).map((step) =>
-        step.status === 'rejected' ? codeOf(Promise.reject(step.reason)) : hasLogits(step.value),
-      ),
-    );
+    const codes = await Promise.all(outcomes);
     expect(new Set(codes)).toEqual(new Set([true, 'engine_closed']));
     expect(codes.indexOf('engine_closed')).toBe(codes.lastIndexOf(true) + 1);
   });

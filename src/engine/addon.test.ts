@@ -256,7 +256,7 @@ describe('calls', () => {
 
   test('closing rejects what waits, and a closed handle stays closed', async () => {
     // Long steps, so that most still wait when the engine is closed.
-    const positions = 4096;
+    const positions = 1 << 17;
     const engine = await readyEngine({ positions });
     const tokens = Array.from({ length: positions }, () => 1);
     const next = plan(1, [{ slot: 0, firstPosition: 0, tokens, want: drawn }]);

@@ -114,7 +114,7 @@ export interface Addon {
   /**
    * One step; resolves with the encoded result (src/engine/step-plan.ts). Rank 0 of a pipeline runs
    * as many at once as it has ranks. Rejects with `group_peer_lost`, `group_silent`,
-   * `group_timeout`, `group_corrupt`, `group_mismatch`, `group_failed` or `rank_disagrees` where the
+   * `group_timeout`, `group_corrupt`, `group_mismatch`, `group_failed`, `rank_disagrees` where the
    * group has failed, and `engine_broken` ever after.
    */
   step(engine: EngineHandle, plan: Uint8Array): Promise<Uint8Array>;

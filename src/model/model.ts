@@ -29,7 +29,7 @@ export interface ParameterTensors {
   readonly parts: readonly (BoundPart & { readonly slice: TensorSlice })[];
 }
 
-/** A model, or a rank's part of it, ready to be planned, and, where its tensors are known, loaded. */
+/** A model or a rank's part of it: ready to be planned and, where its tensors are known, loaded. */
 export interface Model {
   /** Of the whole model. */
   readonly spec: ModelSpec;

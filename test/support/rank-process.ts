@@ -37,7 +37,7 @@ export class RankProcess {
     this.#process.on('message', (message) => this.#settle(message));
     this.#process.on('exit', (code, signal) => {
       const error = new CideryError('process_ended', `the rank has left: ${code ?? signal}`);
-      for (const { reject } of this.#waiting.values()) reject(error);
+      for (const waiting of this.#waiting.values()) waiting.reject(error);
       this.#waiting.clear();
     });
   }

@@ -82,7 +82,7 @@ function shapeBytes(format: TensorFormat, shape: readonly number[]): number {
 }
 
 /** Reads a part as native/load/file_set.cpp does. */
-export function readPart(file: Uint8Array, part: TensorPart): Uint8Array {
+function readPart(file: Uint8Array, part: TensorPart): Uint8Array {
   const rows = part.pieces.flatMap(({ offset, rowBytes, rowStride, rowCount }) =>
     Array.from({ length: rowCount }, (_, row) => {
       const first = offset + row * rowStride;
@@ -96,7 +96,7 @@ export function readPart(file: Uint8Array, part: TensorPart): Uint8Array {
   return part.unpermuteHeads > 0 ? unpermuted(bytes, part) : bytes;
 }
 
-/** llama.cpp's row (h, j, i) of [heads, width / 2, 2] goes to row (h, i, j) of [heads, 2, width / 2]. */
+/** llama.cpp's row (h, j, i) of [heads, width / 2, 2] is row (h, i, j) of [heads, 2, width / 2]. */
 function unpermuted(bytes: Uint8Array, { shape, unpermuteHeads }: TensorPart): Uint8Array {
   const rows = shape[0] ?? 0;
   const rowBytes = bytes.length / rows;

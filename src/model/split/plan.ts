@@ -91,11 +91,11 @@ export function planSplit(
     member: kind === 'tensor' ? rank : 0,
     members: among.length,
     vocabulary: rangesOf(apportion(spec.vocabulary, among)),
-    width: rangesOf(apportion(spec.width, among)),
+    width: divideColumns(spec.width, among, 1),
     layers: spec.layers.map((layer, index) => {
       const group = (module: string) =>
         precise ? 1 : groupOf(storageOf(`${layerPath(spec, index)}.${module}.weight`));
-      const inner = divideInner(layer.feedForward.inner, among, group('mlp.down_proj'));
+      const inner = divideColumns(layer.feedForward.inner, among, group('mlp.down_proj'));
       const attention = divideAttention(layer.mixer, among, group('self_attn.o_proj'));
       const join = (parts: readonly Range[], divisor: number): JoinKind => {
         const cut = parts.every(
@@ -212,9 +212,10 @@ function divideAttention(mixer: AttentionSpec, weights: readonly number[], group
   return { queries, keys: headNorm === 'width' ? whole : values, values };
 }
 
-function divideInner(inner: number, weights: readonly number[], group: number): Range[] {
-  const unit = unitOf(1, inner, weights.length, group);
-  return rangesOf(apportion(inner / unit, weights), unit);
+/** In whole groups where that leaves enough; without groups in cache lines of 32-bit values. */
+function divideColumns(count: number, weights: readonly number[], group: number): Range[] {
+  const unit = unitOf(1, count, weights.length, Math.max(group, 16));
+  return rangesOf(apportion(count / unit, weights), unit);
 }
 
 /**

@@ -53,7 +53,7 @@ export function sliceBytes({ rows, rowBytes }: TensorSlice): number {
   return rows.reduce((sum, { count }) => sum + count * rowBytes.count, 0);
 }
 
-/** Heads in these rows of a tensor that has its rows in llama.cpp's order; only whole ones can be. */
+/** Heads in these rows of a tensor whose rows lie in llama.cpp's order; only whole ones can be. */
 function headsOf(entry: TensorEntry, rows: readonly Range[]): number {
   const transform = entry.transforms.find(({ kind }) => kind === 'unpermuteRope');
   if (transform?.kind !== 'unpermuteRope') return 0;
