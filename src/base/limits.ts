@@ -203,8 +203,8 @@ export const limits = {
    * core. CIDERY_SILENCE_MS sets it.
    */
   rankStoppedMs: 3_000,
-  /** Least that it can be set to: three signs. */
-  rankStoppedLeastMs: 1_500,
+  /** Least that it can be set to: a daemon that was held up for a second ends nobody. */
+  rankStoppedLeastMs: 2_000,
   /** Beyond it nobody waits for an answer. */
   rankStoppedMostMs: 600_000,
   /**

@@ -94,12 +94,12 @@ describe('what cannot be done ends with 1 and one line that says what to do', ()
   });
 });
 
-test.each(['1000', '3 s', '2000.5'])('a silence of %j is refused', async (silence) => {
+test.each(['1999', '3 s', '2000.5'])('a silence of %j is refused', async (silence) => {
   const environment = { CIDERY_SILENCE_MS: silence };
   const { status, stderr } = await sandbox.run(['bench'], { environment });
   expect([status, stderr]).toEqual([
     1,
-    `cidery: CIDERY_SILENCE_MS is '${silence}'; set it to whole milliseconds from 1500 to 600000\n`,
+    `cidery: CIDERY_SILENCE_MS is '${silence}'; set it to whole milliseconds from 2000 to 600000\n`,
   ]);
 });
 
