@@ -20,6 +20,7 @@ export interface Answer {
   readonly generatedTokens: number;
 }
 
+const errorSchema = z.looseObject({ error: z.looseObject({ message: z.string() }) });
 const chunkSchema = z.looseObject({
   choices: z.array(
     z.looseObject({
@@ -29,7 +30,6 @@ const chunkSchema = z.looseObject({
     }),
   ),
   usage: z.looseObject({ prompt_tokens: z.int(), completion_tokens: z.int() }).nullish(),
-  error: z.looseObject({ message: z.string() }).optional(),
 });
 
 /** Greedy and sampled ones, short and long, with one choice and with two. */
@@ -79,8 +79,10 @@ export async function streamAnswer(
       const { prompt_tokens: promptTokens, completion_tokens: generatedTokens } = usage;
       return { texts, finishes, promptTokens, generatedTokens };
     }
-    const chunk = chunkSchema.parse(JSON.parse(data));
-    if (chunk.error !== undefined) throw new CideryError('chaos_answer', chunk.error.message);
+    const value: unknown = JSON.parse(data);
+    const failed = errorSchema.safeParse(value);
+    if (failed.success) throw new CideryError('chaos_answer', failed.data.error.message);
+    const chunk = chunkSchema.parse(value);
     for (const { index, delta, finish_reason: finish } of chunk.choices) {
       if (typeof delta.content === 'string' && delta.content !== '') onText();
       texts[index] = (texts[index] ?? '') + (delta.content ?? '');

@@ -1,8 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CideryError } from '../src/base/error.ts';
 import { quantile } from '../bench/statistics.ts';
 import { seededNumbers } from '../test/support/seeded-numbers.ts';
 import type { ChaosOptions, FaultKind } from './arguments.ts';
 import { type Fault, stillAlive, strike } from './faults.ts';
+import { chaosLimits } from './limits.ts';
 import { Load } from './load.ts';
 import { cutImpossible } from './network-cut.ts';
 import { NodeUnderTest } from './node-under-test.ts';
@@ -64,6 +66,7 @@ export async function runChaos(options: ChaosOptions, place: ChaosPlace): Promis
     load.start(options.clients, options.seed);
     const dice = seededNumbers(options.seed);
     for (let number = 1; number <= options.kills; number++) {
+      if (number % chaosLimits.hastyEvery !== 0) await moved(load, faults.at(-1)?.readyAtMs ?? 0);
       const fault = await strike(node, options, dice);
       faults.push(fault);
       for (const pid of fault.freshPids) seen.add(pid);
@@ -79,6 +82,13 @@ export async function runChaos(options: ChaosOptions, place: ChaosPlace): Promis
     await node.stop();
   }
   return { ...report(options, faults, load), fewestRanks, leftBehind: stillAlive(seen) };
+}
+
+/** Resolves when every answer goes on that was under way when the ranks came back. */
+async function moved(load: Load, readyAtMs: number): Promise<void> {
+  const endsAt = performance.now() + chaosLimits.movedMs;
+  while (!load.hasMovedSince(readyAtMs) && performance.now() < endsAt)
+    await sleep(chaosLimits.pollMs);
 }
 
 function report(

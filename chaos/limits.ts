@@ -9,6 +9,13 @@ export const chaosLimits = {
   /** Pause between the return of the instance and the next fault, at least and at most. */
   pauseMinMs: 300,
   pauseMaxMs: 2_500,
+  /** Longest wait for every answer under way to go on after a fault. */
+  movedMs: 30_000,
+  /**
+   * One fault in so many comes without that wait. Not more: a request over which ranks die again
+   * and again without a token is given up, and rightly so.
+   */
+  hastyEvery: 4,
   /** A node that was told to leave and has not is ended. */
   leaveMs: 15_000,
   /** What the node said last, kept for the reason why it failed. */

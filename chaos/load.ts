@@ -20,6 +20,8 @@ export class Load {
   readonly #expected: readonly Answer[];
   readonly #clients: Promise<void>[] = [];
   readonly records: AnswerRecord[] = [];
+  /** Answers under way: when each last moved. */
+  readonly #underWay = new Set<{ movedAt: number }>();
   #stopping = false;
 
   constructor(url: string, model: string, expected: readonly Answer[]) {
@@ -41,6 +43,11 @@ export class Load {
     for (let client = 0; client < clients; client++) {
       this.#clients.push(this.#run(seededNumbers(seed * 1_000 + client)));
     }
+  }
+
+  /** Whether every answer that was under way then has brought text since. */
+  hasMovedSince(ms: number): boolean {
+    return [...this.#underWay].every(({ movedAt }) => movedAt > ms);
   }
 
   /** No client asks again. */
@@ -70,9 +77,15 @@ export class Load {
     if (question === undefined || expected === undefined) {
       throw new CideryError('internal', `question ${index} does not exist`);
     }
-    const onText = () => times.push(performance.now());
-    const answer = await streamAnswer(this.#url, this.#model, question, onText);
-    return difference(answer, expected);
+    const own = { movedAt: performance.now() };
+    const onText = () => times.push((own.movedAt = performance.now()));
+    this.#underWay.add(own);
+    try {
+      const answer = await streamAnswer(this.#url, this.#model, question, onText);
+      return difference(answer, expected);
+    } finally {
+      this.#underWay.delete(own);
+    }
   }
 }
 

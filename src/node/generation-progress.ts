@@ -14,6 +14,7 @@ export class GenerationProgress {
   readonly #choices: readonly ChoiceProgress[];
   #promptIds: readonly number[] | null = null;
   #fruitless = 0;
+  #losses = 0;
   #advanced = false;
 
   constructor(choices: number) {
@@ -25,7 +26,12 @@ export class GenerationProgress {
     }));
   }
 
-  /** Ranks lost in a row without one new token of this request between. */
+  /** Ranks that had this request are lost. */
+  get hasLost(): boolean {
+    return this.#losses > 0;
+  }
+
+  /** Losses in a row that it may be to blame for, without one new token of it between. */
   get fruitless(): number {
     return this.#fruitless;
   }
@@ -47,9 +53,11 @@ export class GenerationProgress {
     }
   }
 
-  /** The rank that had the request is lost. */
-  lose(): void {
-    this.#fruitless = this.#advanced ? 1 : this.#fruitless + 1;
+  /** The ranks that had the request are lost; `blameless`: over nothing that a request can do. */
+  lose(blameless: boolean): void {
+    if (this.#advanced) this.#fruitless = 0;
+    if (!blameless) this.#fruitless += 1;
+    this.#losses += 1;
     this.#advanced = false;
   }
 

@@ -130,6 +130,20 @@ describe('a generation', () => {
     expect(instance.requests).toBe(0);
   });
 
+  test('over which ranks are stopped is never in doubt', async () => {
+    const { rank, start, restart } = await world();
+    const starting = start();
+    let last = rank;
+    for (let round = 0; round < 2 * limits.fruitlessTriesMax; round++) {
+      const fault = { code: 'rank_stopped', message: 'm', hint: null };
+      last.say(started, { type: 'failed', fault });
+      last = await restart(last);
+      expect(last.received.at(-1)).toMatchObject({ type: 'generate', id: 'r' });
+    }
+    last.say(started, doneMessage('r'));
+    expect((await starting).promptIds).toEqual([1]);
+  });
+
   test('is cancelled while no rank has it', async () => {
     const { rank, instance, start, clock } = await world();
     const stop = new AbortController();

@@ -83,7 +83,6 @@ class GenerationRun {
 
   #send(leave: () => void): void {
     this.#leave = leave;
-    const again = this.#progress.fruitless > 0;
     this.#instance.request(
       {
         type: 'generate',
@@ -93,7 +92,7 @@ class GenerationRun {
         resume: this.#progress.resume(),
       },
       { onMessage: (message) => this.#onMessage(message), onLost: (error) => this.#onLost(error) },
-      again,
+      this.#progress.hasLost,
     );
   }
 
@@ -122,7 +121,7 @@ class GenerationRun {
 
   #onLost(error: CideryError): void {
     this.#leave();
-    this.#progress.lose();
+    this.#progress.lose(outsideCodes.has(error.code));
     if (error.code === 'instance_stopped') return this.#fail(error);
     if (this.#progress.fruitless > limits.fruitlessTriesMax) {
       return this.#fail(
@@ -184,6 +183,9 @@ class GenerationRun {
     }
   }
 }
+
+/** No request stops a process or cuts a network. */
+const outsideCodes = new Set(['rank_stopped', 'group_silent']);
 
 function tooSlow(): CideryError {
   return new CideryError('consumer_too_slow', 'the client does not read its answer');
