@@ -3,7 +3,7 @@ import { z } from 'zod';
 /** What `GET /cluster/v1/state` shows: facts of this moment, nothing from a log. Sizes in bytes. */
 
 const planSchema = z.strictObject({
-  kind: z.enum(['single']),
+  kind: z.enum(['single', 'tensor', 'pipeline']),
   ranks: z.int().positive(),
   executor: z.enum(['cpu', 'mlx']),
   mode: z.enum(['fast', 'precise']),
