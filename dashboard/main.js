@@ -30,7 +30,7 @@ async function watch() {
   try {
     const response = await ask('/cluster/v1/events', { signal: stop.signal });
     let listed = '';
-    let listedMs = 0;
+    let listedMs = Number.NEGATIVE_INFINITY;
     for await (const data of events(response, heard)) {
       /** @type {ClusterState} */
       const state = JSON.parse(data);

@@ -94,6 +94,7 @@ describe.skipIf(browserPath === null)('the page shows', { timeout: 120_000 }, ()
       'on disk',
       'Load',
     ]);
+    expect(watched.requests.filter((url) => url.endsWith('/events'))).toHaveLength(1);
     expect(watched.complaints).toEqual([]);
   });
 
