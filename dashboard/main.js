@@ -39,7 +39,7 @@ async function watch() {
       if (states === listed && performance.now() - listedMs < modelsMs) continue;
       listed = states;
       listedMs = performance.now();
-      await showModels();
+      await showModels(stop.signal);
     }
   } finally {
     clearTimeout(timer);

@@ -11,9 +11,13 @@ const list = keyedList(
 );
 const select = element('model', HTMLSelectElement);
 
-/** Shows what is on disk, and offers it to the chat. Throws as `ask` does. */
-export async function showModels() {
-  const response = await ask('/v1/models');
+/**
+ * Shows what is on disk, and offers it to the chat. Throws as `ask` does.
+ *
+ * @param {AbortSignal} signal
+ */
+export async function showModels(signal) {
+  const response = await ask('/v1/models', { signal });
   /** @type {{ data: ListedModel[] }} */
   const { data } = await response.json();
   list(data);
@@ -36,6 +40,7 @@ function createModel() {
   const name = root.insertCell();
   name.className = 'name';
   const size = root.insertCell();
+  size.className = 'size';
   const state = root.insertCell();
   const button = document.createElement('button');
   button.type = 'button';

@@ -23,6 +23,8 @@ export class ShownState {
   readonly #watchers = new Set<ReadableStreamDefaultController<Uint8Array>>();
   #state: ClusterState = stateOf([]);
   #server: HttpServer | null = null;
+  /** Signs of life for pages that wait for news. */
+  readonly #alive = setInterval(() => this.#send(encode(': still here\n\n')), 500);
 
   static async start(): Promise<ShownState> {
     const shown = new ShownState();
@@ -51,7 +53,12 @@ export class ShownState {
   /** Tells every page that watches. */
   show(instances: readonly InstanceView[]): void {
     this.#state = stateOf(instances);
-    for (const watcher of this.#watchers) watcher.enqueue(frame(this.#state));
+    this.#send(frame(this.#state));
+  }
+
+  /** As a machine that sleeps: its connections stay, and say nothing any more. */
+  sleep(): void {
+    clearInterval(this.#alive);
   }
 
   get watchers(): number {
@@ -59,8 +66,13 @@ export class ShownState {
   }
 
   async close(): Promise<void> {
+    this.sleep();
     for (const watcher of this.#watchers) watcher.close();
     await this.#server?.close();
+  }
+
+  #send(bytes: Uint8Array): void {
+    for (const watcher of this.#watchers) watcher.enqueue(bytes);
   }
 
   #watch(): Response {
@@ -80,7 +92,11 @@ export class ShownState {
 }
 
 function frame(state: ClusterState): Uint8Array {
-  return new TextEncoder().encode(jsonEvent(state, 'state'));
+  return encode(jsonEvent(state, 'state'));
+}
+
+function encode(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
 }
 
 function stateOf(instances: readonly InstanceView[]): ClusterState {
