@@ -1,5 +1,6 @@
 import { copyOf, element, part, setText } from './dom.js';
 import { counted, seconds } from './format.js';
+import { markdownView } from './markdown.js';
 import { ask, events, KeyNeeded, NodeError } from './node-client.js';
 
 /** @typedef {{ role: 'system' | 'user' | 'assistant', content: string }} Message */

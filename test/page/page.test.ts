@@ -12,7 +12,8 @@ import {
 } from './browser.ts';
 import { instanceOf, ShownState } from './shown-state.ts';
 
-const hostile = `<img src=x onerror="document.title='taken'"><script>document.title='taken'</script>`;
+const takes = `document.title='taken'`;
+const hostile = `<img src=x onerror="${takes}"><script>${takes}</script>`;
 
 /** One in every state, with names and numbers that are as long as they come. */
 const crowd = [
