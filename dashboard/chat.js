@@ -48,8 +48,9 @@ export function startChat(onKeyNeeded) {
 async function exchange() {
   const model = element('model', HTMLSelectElement).value;
   const content = prompt.value;
-  const asked = addMessage('user', 'you', content);
-  const answer = addMessage('assistant', model, '');
+  const asked = addMessage('user', 'you');
+  setText(part(asked, 'said'), content);
+  const answer = addAnswer(model);
   const history = [...conversation];
   conversation.push({ role: 'user', content });
   prompt.value = '';
@@ -57,18 +58,18 @@ async function exchange() {
   const { signal } = answering;
   showState();
   try {
-    setText(part(answer, 'facts'), 'waiting for the first token…');
+    setText(answer.facts, 'waiting for the first token…');
     await receive(answer, requestFor(model, history, content), signal);
-    conversation.push({ role: 'assistant', content: saidIn(answer) });
+    conversation.push({ role: 'assistant', content: answer.text });
   } catch (error) {
-    if (saidIn(answer) === '') {
+    if (answer.text === '') {
       // As if it had never been sent: the message goes back to where it was written.
       conversation = history;
       prompt.value ||= content;
-    } else conversation.push({ role: 'assistant', content: saidIn(answer) });
+    } else conversation.push({ role: 'assistant', content: answer.text });
     if (error instanceof KeyNeeded) {
       asked.remove();
-      answer.remove();
+      answer.root.remove();
       throw error;
     }
     fail(answer, error, signal.aborted);
@@ -78,9 +79,30 @@ async function exchange() {
   }
 }
 
-/** @param {HTMLElement} answer */
-function saidIn(answer) {
-  return part(answer, 'said').textContent ?? '';
+/** @typedef {ReturnType<typeof addAnswer>} Answer */
+
+/**
+ * An answer on the screen, as far as it has come.
+ *
+ * @param {string} model
+ */
+function addAnswer(model) {
+  const root = addMessage('assistant', model);
+  const show = markdownView(part(root, 'said'));
+  const answer = {
+    root,
+    facts: part(root, 'facts'),
+    text: '',
+    /** @param {string} piece */
+    append(piece) {
+      answer.text += piece;
+      // What is read at the end of the list stays in view.
+      const distance = messages.scrollHeight - messages.scrollTop - messages.clientHeight;
+      show(answer.text);
+      if (distance < 60) messages.scrollTop = messages.scrollHeight;
+    },
+  };
+  return answer;
 }
 
 /**
@@ -107,13 +129,12 @@ function requestFor(model, history, content) {
 }
 
 /**
- * @param {HTMLElement} answer
+ * @param {Answer} answer
  * @param {object} body
  * @param {AbortSignal} signal
  */
 async function receive(answer, body, signal) {
-  const said = part(answer, 'said');
-  const facts = part(answer, 'facts');
+  const { facts } = answer;
   const askedMs = performance.now();
   let firstMs = 0;
   let lastMs = 0;
@@ -132,10 +153,12 @@ async function receive(answer, body, signal) {
         firstMs = lastMs;
         setText(facts, `first token after ${seconds(firstMs - askedMs)}`);
       }
-      append(said, text);
+      answer.append(text);
     }
-    if (usage)
-      setText(facts, summary(usage.completion_tokens, { askedMs, firstMs, lastMs }, finish));
+    if (usage) {
+      const times = { askedMs, firstMs, lastMs };
+      setText(facts, summary(usage.completion_tokens, times, finish));
+    }
   }
   throw new NodeError('the answer has broken off');
 }
@@ -156,12 +179,11 @@ function summary(tokens, { askedMs, firstMs, lastMs }, finish) {
 }
 
 /**
- * @param {HTMLElement} answer
+ * @param {Answer} answer
  * @param {unknown} error
  * @param {boolean} stopped by the user
  */
-function fail(answer, error, stopped) {
-  const facts = part(answer, 'facts');
+function fail({ facts }, error, stopped) {
   if (!stopped) facts.className = 'failed';
   const sentence =
     error instanceof NodeError ? error.message : 'the connection to the node is lost';
@@ -169,27 +191,13 @@ function fail(answer, error, stopped) {
 }
 
 /**
- * Adds to the text; what is read at the end of the list stays in view.
- *
- * @param {HTMLElement} said
- * @param {string} text
- */
-function append(said, text) {
-  const distance = messages.scrollHeight - messages.scrollTop - messages.clientHeight;
-  said.append(text);
-  if (distance < 60) messages.scrollTop = messages.scrollHeight;
-}
-
-/**
  * @param {'user' | 'assistant'} role
  * @param {string} who
- * @param {string} text
  */
-function addMessage(role, who, text) {
+function addMessage(role, who) {
   const root = copyOf('message-template');
   root.classList.add(role);
   setText(part(root, 'who'), who);
-  setText(part(root, 'said'), text);
   messages.hidden = false;
   messages.append(root);
   messages.scrollTop = messages.scrollHeight;

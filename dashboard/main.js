@@ -105,6 +105,12 @@ element('login-form').addEventListener('submit', (event) => {
   field.value = '';
   void keepWatching();
 });
+// What is wrong is shown, also where it stands in details that are closed.
+document.addEventListener(
+  'invalid',
+  ({ target }) => target instanceof Element && target.closest('details')?.setAttribute('open', ''),
+  { capture: true },
+);
 startChat(askForKey);
 startLog();
 void keepWatching();

@@ -11,8 +11,17 @@
 const fence = /^\s*(`{3,}|~{3,})/;
 const heading = /^#{1,6}\s+(.*)$/;
 const item = /^(\s*)(?:[-*+]|(\d{1,9})[.)])\s+(.*)$/;
-const inlineMark =
-  /(`+)(.+?)\1(?!`)|\*\*(\S.*?)\*\*|(?<![\w*])\*([^\s*](?:[^*\n]*[^\s*])?)\*(?!\w)/;
+// Nothing goes on beyond its line.
+const inlineMark = new RegExp(
+  [
+    /(`+)(.+?)\1(?!`)/,
+    // Bold goes around whole pieces of code.
+    /\*\*(?=\S)((?:`[^`\n]*`|[^`\n])+?)\*\*/,
+    /(?<![\w*])\*([^\s*](?:[^*\n]*[^\s*])?)\*(?!\w)/,
+  ]
+    .map(({ source }) => source)
+    .join('|'),
+);
 
 /**
  * A function that shows a text as the content of `target`, again and again while it grows: what is

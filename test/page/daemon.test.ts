@@ -34,6 +34,7 @@ describe.skipIf(browserPath === null)('the page of a daemon', { timeout: 300_000
   const card = () => page.locator('article').filter({ hasText: starterModel });
   const answers = () => page.locator('.assistant');
   const say = async (text: string) => {
+    await page.locator('#send:enabled').waitFor();
     await page.locator('#prompt').fill(text);
     await page.keyboard.press('Enter');
   };

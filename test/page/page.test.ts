@@ -182,6 +182,12 @@ describe.skipIf(browserPath === null)('the page shows', { timeout: 120_000 }, ()
     await page.emulateMedia({ colorScheme });
     shown.show(crowd);
     await article('org/failed').waitFor();
+    shown.answer = '# sky\n\n- `blue`\n\n```\nscattered\n```';
+    await page.locator('#prompt').press('Enter');
+    await page
+      .locator('.assistant')
+      .getByText(/\d tokens/)
+      .waitFor();
     for (const summary of await page.locator('summary').all()) await summary.click();
     const { texts, found } = await faintTexts(page);
     expect(found).toEqual([]);
@@ -215,8 +221,10 @@ describe.skipIf(browserPath === null)('the page shows', { timeout: 120_000 }, ()
   });
 
   test('a few small files', async () => {
-    expect(watched.fileBytes.length).toBeGreaterThan(2);
-    expect(watched.fileBytes.length).toBeLessThanOrEqual(12);
+    const files = watched.requests.filter((url) => /:\d+\/(?:page\/.*)?$/.test(url));
+    expect(files.length).toBeGreaterThan(2);
+    expect(files.length).toBeLessThanOrEqual(12);
+    await expect.poll(() => watched.fileBytes.length, { timeout: 30_000 }).toBe(files.length);
     expect(watched.fileBytes.reduce((sum, size) => sum + size, 0)).toBeLessThan(50_000);
   });
 });

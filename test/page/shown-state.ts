@@ -18,6 +18,8 @@ export class ShownState {
   /** Bodies of requests that load, and paths of requests that unload. */
   readonly changes: unknown[] = [];
   models: readonly ListedModel[] = [];
+  /** What the chat is answered with, in pieces of seven characters. */
+  answer = '';
   /** What the next change is refused with. */
   refusal: { readonly message: string; readonly hint: string } | null = null;
   readonly #watchers = new Set<ReadableStreamDefaultController<Uint8Array>>();
@@ -37,6 +39,7 @@ export class ShownState {
       shown.changes.push(await context.req.json());
       return context.json({}, 201);
     });
+    app.post('/v1/chat/completions', () => new Response(chatEvents(shown.answer)));
     app.delete('/cluster/v1/deployments/:id', (context) => {
       shown.changes.push(context.req.param('id'));
       return context.body(null, 204);
@@ -89,6 +92,13 @@ export class ShownState {
     });
     return new Response(stream, { headers: { 'Content-Type': 'text/event-stream' } });
   }
+}
+
+function chatEvents(answer: string): string {
+  const pieces = answer.match(/.{1,7}/gsu) ?? [];
+  const frames = pieces.map((content) => jsonEvent({ choices: [{ delta: { content } }] }));
+  const usage = jsonEvent({ choices: [], usage: { completion_tokens: pieces.length } });
+  return `${frames.join('')}${usage}data: [DONE]\n\n`;
 }
 
 function frame(state: ClusterState): Uint8Array {
