@@ -1,8 +1,10 @@
+import { CideryError } from '../src/base/error.ts';
 import { quantile } from '../bench/statistics.ts';
 import { seededNumbers } from '../test/support/seeded-numbers.ts';
 import type { ChaosOptions, FaultKind } from './arguments.ts';
 import { type Fault, stillAlive, strike } from './faults.ts';
 import { Load } from './load.ts';
+import { cutImpossible } from './network-cut.ts';
 import { NodeUnderTest } from './node-under-test.ts';
 import { recoveryTimes } from './recovery.ts';
 
@@ -19,6 +21,8 @@ export interface ChaosReport {
     readonly p50: number;
     readonly p95: number;
   } | null;
+  /** Ranks of the smallest attempt: fewer than asked for where so many did not start. */
+  readonly fewestRanks: number;
   /** Processes that the instance has left behind. */
   readonly leftBehind: readonly number[];
 }
@@ -35,24 +39,33 @@ export interface ChaosPlace {
 /**
  * Loads an instance with streaming clients, hurts its ranks one after the other at moments that the
  * seed decides, and compares every answer with the undisturbed one.
- * @throws CideryError `chaos_node` when the node or its instance does not come (back) up.
+ * @throws CideryError `chaos_node` when the node or its instance does not come (back) up,
+ *   `chaos_network` for `cut` where packets cannot be dropped.
  */
 export async function runChaos(options: ChaosOptions, place: ChaosPlace): Promise<ChaosReport> {
+  const impossible = options.faults.includes('cut') ? cutImpossible() : null;
+  if (impossible !== null) {
+    throw new CideryError('chaos_network', `no packets can be dropped: ${impossible}`, {
+      hint: 'leave `cut` out: --faults kill,stop',
+    });
+  }
   const node = await NodeUnderTest.start(place.cidery, place.home, options);
   const seen = new Set<number>();
+  let fewestRanks = options.ranks;
   const faults: Fault[] = [];
-  let load: Load;
+  let load: Load | null = null;
   try {
     for (const pid of await node.ready(new Set())) seen.add(pid);
-    place.say('undisturbed answers first');
-    const expected = await Load.undisturbed(node.url, options.model);
-    load = new Load(node.url, options.model, expected);
+    place.say(`${seen.size} ranks; undisturbed answers first`);
+    const expected = await Load.undisturbed(node.url, node.deployment);
+    load = new Load(node.url, node.deployment, expected);
     load.start(options.clients, options.seed);
     const dice = seededNumbers(options.seed);
     for (let number = 1; number <= options.kills; number++) {
       const fault = await strike(node, options, dice);
       faults.push(fault);
       for (const pid of fault.freshPids) seen.add(pid);
+      fewestRanks = Math.min(fewestRanks, fault.freshPids.length);
       const wrong = load.records.filter((record) => record.wrong !== null).length;
       const backMs = Math.round(fault.readyAtMs - fault.atMs);
       const count = `${load.records.length} answers, ${wrong} wrong`;
@@ -60,17 +73,17 @@ export async function runChaos(options: ChaosOptions, place: ChaosPlace): Promis
     }
     await load.end();
   } finally {
+    load?.stop();
     await node.stop();
   }
-  return report(options, faults, load, stillAlive(seen));
+  return { ...report(options, faults, load), fewestRanks, leftBehind: stillAlive(seen) };
 }
 
 function report(
   options: ChaosOptions,
   faults: readonly Fault[],
   { records }: Load,
-  leftBehind: readonly number[],
-): ChaosReport {
+): Omit<ChaosReport, 'fewestRanks' | 'leftBehind'> {
   const byKind: Partial<Record<FaultKind, number>> = {};
   for (const { kind } of faults) byKind[kind] = (byKind[kind] ?? 0) + 1;
   const times = recoveryTimes(faults, records);
@@ -84,6 +97,5 @@ function report(
       wrong === null ? [] : [`question ${question}: ${wrong}`],
     ),
     recoveryMs: times.length === 0 ? null : { count: times.length, p50: at(0.5), p95: at(0.95) },
-    leftBehind,
   };
 }

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ChaosOptions, FaultKind } from './arguments.ts';
 import { chaosLimits } from './limits.ts';
+import { cutOff } from './network-cut.ts';
 import type { NodeUnderTest } from './node-under-test.ts';
 
 export interface Fault {
@@ -29,9 +30,19 @@ export async function strike(
   const kind = faults[dice(faults.length)] ?? faults[0];
   const rank = dice(pids.length);
   const atMs = performance.now();
-  process.kill(pids[rank] ?? 0, kind === 'kill' ? 'SIGKILL' : 'SIGSTOP');
-  const freshPids = await node.ready(new Set(pids));
-  return { kind, rank, atMs, readyAtMs: performance.now(), freshPids };
+  const undo = hurt(kind, pids[rank] ?? 0);
+  try {
+    const freshPids = await node.ready(new Set(pids));
+    return { kind, rank, atMs, readyAtMs: performance.now(), freshPids };
+  } finally {
+    undo();
+  }
+}
+
+function hurt(kind: FaultKind, pid: number): () => void {
+  if (kind === 'cut') return cutOff(pid);
+  process.kill(pid, kind === 'kill' ? 'SIGKILL' : 'SIGSTOP');
+  return () => {};
 }
 
 /** Those of `pids` that still run (a process that has ended and was not waited for counts too). */

@@ -43,9 +43,14 @@ export class Load {
     }
   }
 
-  /** No client asks again; resolves when all have their answers. */
-  async end(): Promise<void> {
+  /** No client asks again. */
+  stop(): void {
     this.#stopping = true;
+  }
+
+  /** As `stop`; resolves when all have their answers. */
+  async end(): Promise<void> {
+    this.stop();
     await Promise.all(this.#clients);
   }
 

@@ -5,7 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Readable } from 'node:stream';
 import { z } from 'zod';
 import { CideryError } from '../src/base/error.ts';
-import { type ClusterState, clusterStateSchema } from '../src/node/cluster-state.ts';
+import {
+  type ClusterState,
+  clusterStateSchema,
+  deploymentSchema,
+} from '../src/node/cluster-state.ts';
 import type { ChaosOptions } from './arguments.ts';
 import { chaosLimits } from './limits.ts';
 
@@ -17,6 +21,8 @@ const readyLine = z.looseObject({ event: z.literal('ready'), url: z.string() });
 export class NodeUnderTest {
   readonly url: string;
   readonly #process: ChildProcessByStdio<null, Readable, Readable>;
+  /** The deployment under test: the name that requests ask for, since a model may have another. */
+  deployment = '';
   #lastWords = '';
 
   private constructor(child: ChildProcessByStdio<null, Readable, Readable>, url: string) {
@@ -52,20 +58,21 @@ export class NodeUnderTest {
     return node;
   }
 
-  async #deploy({ model, mode }: ChaosOptions): Promise<void> {
+  async #deploy({ model, mode, ranks, split }: ChaosOptions): Promise<void> {
     const response = await fetch(`${this.url}/cluster/v1/deployments`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ model, mode }),
+      body: JSON.stringify({ model, mode, ranks, split }),
     });
-    if (response.ok) return;
-    throw new CideryError('chaos_node', `no deployment: ${await response.text()}`);
+    const text = await response.text();
+    if (!response.ok) throw new CideryError('chaos_node', `no deployment: ${text}`);
+    this.deployment = deploymentSchema.parse(JSON.parse(text)).id;
   }
 
   async #instance(): Promise<Instance | null> {
     const response = await fetch(`${this.url}/cluster/v1/state`);
     const { instances } = clusterStateSchema.parse(await response.json());
-    return instances[0] ?? null;
+    return instances.find(({ deployment }) => deployment === this.deployment) ?? null;
   }
 
   /** Processes of the instance's ranks in rank order, once it is ready with none of `former`. */
@@ -74,7 +81,7 @@ export class NodeUnderTest {
     while (performance.now() < endsAt) {
       const instance = await this.#instance();
       const pids = instance?.ranks.flatMap(({ pid }) => (pid === null ? [] : [pid])) ?? [];
-      const fresh = pids.length > 0 && !pids.some((pid) => former.has(pid));
+      const fresh = pids.length === instance?.plan.ranks && !pids.some((pid) => former.has(pid));
       if (instance?.state === 'ready' && fresh) return pids;
       if (instance?.state === 'failed') break;
       await sleep(chaosLimits.pollMs);

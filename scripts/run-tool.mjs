@@ -6,15 +6,16 @@ import { fileURLToPath } from 'node:url';
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /**
- * Runs a script of Node's to its end; a signal to this process goes to it.
- * @param {readonly string[]} args
+ * Runs a command to its end; a signal to this process goes to it.
+ * @param {readonly string[]} command program and arguments
  * @param {'inherit' | 2} output where its standard output goes
+ * @param {Record<string, string>} [environment]
  * @returns {Promise<number>} its exit status
  */
-function run(args, output) {
+function run([program = '', ...args], output, environment = {}) {
   return new Promise((resolve) => {
-    const env = { ...process.env, CIDERY_ROOT: root };
-    const child = spawn(process.execPath, args, { stdio: ['ignore', output, 'inherit'], env });
+    const env = { ...process.env, CIDERY_ROOT: root, ...environment };
+    const child = spawn(program, args, { stdio: ['ignore', output, 'inherit'], env });
     const end = () => child.kill('SIGTERM');
     process.once('SIGTERM', end);
     process.once('SIGINT', end);
@@ -32,8 +33,10 @@ function run(args, output) {
  * process's arguments: its standard output is the report. All else goes to standard error.
  * @param {string} folder
  * @param {readonly (readonly string[])[]} [before] further scripts with their arguments
+ * @param {{wrap: readonly string[], environment: Record<string, string>}} [place] what the last
+ *   command is started by, and with
  */
-export async function runTool(folder, before = []) {
+export async function runTool(folder, before = [], place = { wrap: [], environment: {} }) {
   const tsc = join(root, 'node_modules/typescript/bin/tsc');
   const steps = [
     [join(root, 'scripts/setup.mjs')],
@@ -41,8 +44,9 @@ export async function runTool(folder, before = []) {
     ...before,
   ];
   let status = 0;
-  for (const step of steps) status ||= await run(step, 2);
+  for (const step of steps) status ||= await run([process.execPath, ...step], 2);
   const script = join(root, 'build', folder, folder, 'main.js');
-  status ||= await run([script, ...process.argv.slice(2)], 'inherit');
+  const command = [...place.wrap, process.execPath, script, ...process.argv.slice(2)];
+  status ||= await run(command, 'inherit', place.environment);
   process.exitCode = status;
 }

@@ -13,6 +13,7 @@ constexpr int64_t most_exact = (int64_t{1} << 53) - 1;  // Number.MAX_SAFE_INTEG
 constexpr int64_t most_slots = 1 << 16;
 constexpr int64_t most_positions = 1 << 28;
 constexpr int64_t most_threads = 4096;
+constexpr int64_t most_ms = 24 * 3600 * 1000;
 
 [[noreturn]] void fail(const std::string& what) { throw Error("arguments_invalid", what); }
 
@@ -121,8 +122,10 @@ int64_t read_integer(const Napi::Value& value, const std::string& what, int64_t 
 }
 
 uint64_t read_handle(const Napi::Value& handle) {
-  return static_cast<uint64_t>(read_integer(handle, "an engine's handle", 0, most_exact));
+  return static_cast<uint64_t>(read_integer(handle, "a handle", 0, most_exact));
 }
+
+std::string read_text(const Napi::Value& value, const char* what) { return text(value, what); }
 
 std::vector<std::byte> read_bytes(const Napi::Value& value, const char* what) {
   if (!value.IsTypedArray() ||
@@ -153,6 +156,29 @@ EngineSetup read_setup(const Napi::Value& options) {
   });
   setup.program = program::decode_program(read_bytes(from.Get("program"), "program"));
   return setup;
+}
+
+group::GroupOptions read_group(const Napi::Value& options) {
+  const Napi::Object from = object(options, "group");
+  group::GroupOptions group;
+  const auto number = [&](const char* field, int64_t least, int64_t most) {
+    return static_cast<uint32_t>(read_integer(from.Get(field), field, least, most));
+  };
+  group.rank = number("rank", 0, most_u32);
+  group.addresses = list<group::Address>(
+      from.Get("addresses"), "addresses", [](const Napi::Value& value) {
+        const Napi::Object address = object(value, "an address");
+        const int64_t port = read_integer(address.Get("port"), "an address's port", 1, 0xffff);
+        return group::Address{text(address.Get("host"), "an address's host"),
+                              static_cast<uint16_t>(port)};
+      });
+  const std::vector<std::byte> key = read_bytes(from.Get("key"), "key");
+  if (key.size() != group.key.size()) fail("key has to have 32 bytes");
+  std::memcpy(group.key.data(), key.data(), key.size());
+  group.connect_ms = number("connectMs", 1, most_ms);
+  group.silence_ms = number("silenceMs", 1, most_ms);
+  group.wait_ms = number("waitMs", 1, most_ms);
+  return group;
 }
 
 std::vector<load::ParameterSource> read_sources(const Napi::Value& sources) {

@@ -10,7 +10,9 @@ namespace cidery::addon {
 /// field.
 EngineSetup read_setup(const Napi::Value& options);
 std::vector<load::ParameterSource> read_sources(const Napi::Value& sources);
+group::GroupOptions read_group(const Napi::Value& options);
 uint64_t read_handle(const Napi::Value& handle);
+std::string read_text(const Napi::Value& value, const char* what);
 /// A copy: the caller's array may change afterwards.
 std::vector<std::byte> read_bytes(const Napi::Value& value, const char* what);
 /// An integer between the two, included.

@@ -14,17 +14,28 @@
 namespace cidery::addon {
 namespace {
 
-using Sessions = Handles<Session>;
+/// A rank's port, until the rank joins.
+struct Door {
+  std::unique_ptr<group::Listener> listener;
+};
+
+/// What JavaScript holds by handles.
+struct Held {
+  Handles<Session> sessions{"engine"};
+  Handles<Door> doors{"listener"};
+};
 
 /// Held by the one environment that may use the addon: MLX's state belongs to the process.
 std::atomic_flag claimed = ATOMIC_FLAG_INIT;
 
-Sessions& sessions(const Napi::CallbackInfo& info) {
-  return *info.Env().GetInstanceData<Sessions>();
-}
+Held& held(const Napi::CallbackInfo& info) { return *info.Env().GetInstanceData<Held>(); }
 
 Session& session(const Napi::CallbackInfo& info) {
-  return sessions(info).get(read_handle(info[0]));
+  return held(info).sessions.get(read_handle(info[0]));
+}
+
+Napi::Value number(const Napi::CallbackInfo& info, uint64_t value) {
+  return Napi::Number::New(info.Env(), static_cast<double>(value));
 }
 
 Napi::Value info(const Napi::CallbackInfo& info) {
@@ -35,8 +46,7 @@ Napi::Value info(const Napi::CallbackInfo& info) {
 
 Napi::Value open_engine(const Napi::CallbackInfo& info) {
   auto opened = std::make_shared<Session>(info.Env(), read_setup(info[0]));
-  const uint64_t handle = sessions(info).add(std::move(opened));
-  return Napi::Number::New(info.Env(), static_cast<double>(handle));
+  return number(info, held(info).sessions.add(std::move(opened)));
 }
 
 Napi::Value load_parameters(const Napi::CallbackInfo& info) {
@@ -57,9 +67,42 @@ Napi::Value bind(const Napi::CallbackInfo& info) {
 
 Napi::Value step(const Napi::CallbackInfo& info) {
   Session& engine = session(info);
-  return engine.submit(info.Env(), [plan = read_bytes(info[1], "plan")](Engine& engine) {
-    return std::optional(engine.step(plan));
+  return engine.step(info.Env(), read_bytes(info[1], "plan"));
+}
+
+Napi::Value listen_group(const Napi::CallbackInfo& info) {
+  auto door = std::make_shared<Door>(Door{group::listen(read_text(info[0], "host"))});
+  const uint16_t port = door->listener->port();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("handle", number(info, held(info).doors.add(std::move(door))));
+  out.Set("port", number(info, port));
+  return out;
+}
+
+Napi::Value close_listener(const Napi::CallbackInfo& info) {
+  held(info).doors.take(read_handle(info[0]));
+  return info.Env().Undefined();
+}
+
+Napi::Value join_group(const Napi::CallbackInfo& info) {
+  Session& engine = session(info);
+  const group::GroupOptions options = read_group(info[2]);
+  const std::shared_ptr<Door> door = held(info).doors.take(read_handle(info[1]));
+  return engine.submit(info.Env(), [door, options](Engine& engine) {
+    engine.join(std::move(door->listener), options);
+    return std::nullopt;
   });
+}
+
+Napi::Value follow(const Napi::CallbackInfo& info) {
+  return session(info).submit(info.Env(), [](Engine& engine) {
+    engine.follow();
+    return std::nullopt;
+  });
+}
+
+Napi::Value steps_done(const Napi::CallbackInfo& info) {
+  return number(info, session(info).steps_done());
 }
 
 Napi::Value memory(const Napi::CallbackInfo& info) {
@@ -77,7 +120,7 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value close_engine(const Napi::CallbackInfo& info) {
-  return sessions(info).take(read_handle(info[0]))->close(info.Env());
+  return held(info).sessions.take(read_handle(info[0]))->close(info.Env());
 }
 
 Napi::Value lifeline(const Napi::CallbackInfo& info) {
@@ -93,7 +136,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
                       "another thread of this process has loaded the addon already");
   }
   env.AddCleanupHook([] { claimed.clear(); });
-  env.SetInstanceData(new Sessions());
+  env.SetInstanceData(new Held());
   const auto set = [&](const char* name, Napi::Value (*function)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(env, function, name));
   };
@@ -102,6 +145,11 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   set("loadParameters", guarded<load_parameters>);
   set("bind", guarded<bind>);
   set("step", guarded<step>);
+  set("listenGroup", guarded<listen_group>);
+  set("closeListener", guarded<close_listener>);
+  set("joinGroup", guarded<join_group>);
+  set("follow", guarded<follow>);
+  set("stepsDone", guarded<steps_done>);
   set("memory", guarded<memory>);
   set("closeEngine", guarded<close_engine>);
   set("watchLifeline", guarded<lifeline>);

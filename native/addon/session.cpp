@@ -3,6 +3,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
+#include <deque>
 #include <future>
 #include <mutex>
 
@@ -28,7 +29,8 @@ struct Session::Call {
   Napi::Promise::Deferred deferred;
   std::shared_ptr<Session> session;  // that the promise counts for
   Work work;
-  bool closes = false;  // the last call of its session
+  std::optional<std::vector<std::byte>> plan;  // of a step, which has no work
+  bool closes = false;                         // the last call of its session
   std::optional<std::vector<std::byte>> bytes;
   Status status;
 };
@@ -42,30 +44,69 @@ struct Session::Shared {
   /// The step thread: opens, works, frees.
   void run(std::promise<void> opened) noexcept {
     const ExitGuard guard;
-    bool open = true;
     try {
       engine.open();
       guard_exit();
       opened.set_value();
+      work();
     } catch (...) {
-      open = false;
       opened.set_exception(std::current_exception());
-    }
-    std::unique_ptr<Call> call;
-    while (open && queue.pop(call)) {
-      try {
-        if (call->work) call->bytes = call->work(engine);
-      } catch (...) {
-        call->status = current_status();
-      }
-      call->work = nullptr;
-      if (call->closes) engine.free();
-      deliver(std::move(call));
     }
     engine.free();
     const std::lock_guard lock(mutex);
     finished = true;
     ended.notify_all();
+  }
+
+  /// Begins steps for as long as the engine takes more, and waits for the oldest when it does not,
+  /// or when nothing else is asked. Any other call runs when no step does.
+  void work() noexcept {
+    std::unique_ptr<Call> call;
+    for (;;) {
+      if (!flying.empty() && (engine.full() || !queue.try_pop(call))) {
+        finish_oldest();
+      } else if (flying.empty() && !queue.pop(call)) {
+        return;
+      } else if (call->plan) {
+        begin(std::move(call));
+      } else {
+        while (!flying.empty()) finish_oldest();
+        run_call(std::move(call));
+      }
+    }
+  }
+
+  void begin(std::unique_ptr<Call> call) noexcept {
+    try {
+      engine.begin(*call->plan);
+      flying.push_back(std::move(call));
+    } catch (...) {
+      call->status = current_status();
+    }
+    while (engine.settled() || (call != nullptr && !flying.empty())) finish_oldest();
+    if (call != nullptr) deliver(std::move(call));
+  }
+
+  void finish_oldest() noexcept {
+    std::unique_ptr<Call> call = std::move(flying.front());
+    flying.pop_front();
+    try {
+      call->bytes = engine.finish();
+    } catch (...) {
+      call->status = current_status();
+    }
+    deliver(std::move(call));
+  }
+
+  void run_call(std::unique_ptr<Call> call) noexcept {
+    try {
+      if (call->work) call->bytes = call->work(engine);
+    } catch (...) {
+      call->status = current_status();
+    }
+    call->work = nullptr;
+    if (call->closes) engine.free();
+    deliver(std::move(call));
   }
 
   void deliver(std::unique_ptr<Call> call) noexcept {
@@ -75,6 +116,7 @@ struct Session::Shared {
 
   Engine engine;
   WorkQueue<std::unique_ptr<Call>> queue;
+  std::deque<std::unique_ptr<Call>> flying;  // steps that the engine has begun
   std::mutex mutex;
   std::condition_variable ended;
   bool finished = false;
@@ -107,6 +149,7 @@ Session::Session(Napi::Env env, EngineSetup setup)
 Session::~Session() {
   if (!thread_.joinable()) return;
   shared_->queue.close();
+  shared_->engine.leave();
   join();
 }
 
@@ -120,6 +163,16 @@ void Session::join() {
 Napi::Promise Session::submit(Napi::Env env, Work work) {
   auto call = std::make_unique<Call>(env, shared_from_this());
   call->work = std::move(work);
+  return push(env, std::move(call));
+}
+
+Napi::Promise Session::step(Napi::Env env, std::vector<std::byte> plan) {
+  auto call = std::make_unique<Call>(env, shared_from_this());
+  call->plan = std::move(plan);
+  return push(env, std::move(call));
+}
+
+Napi::Promise Session::push(Napi::Env env, std::unique_ptr<Call> call) {
   const Napi::Promise promise = call->deferred.Promise();
   if (!shared_->queue.push(call)) {
     call->deferred.Reject(
@@ -139,10 +192,12 @@ Napi::Promise Session::close(Napi::Env env) {
     call->status = {"engine_closed", "the engine was closed before this call ran"};
     settle(env, {}, nullptr, call.release());
   }
+  shared_->engine.leave();
   return promise;
 }
 
 program::MemoryUse Session::memory() const { return shared_->engine.memory(); }
+uint64_t Session::steps_done() const { return shared_->engine.steps_done(); }
 
 /// On the JavaScript thread: settles a call's promise. `env` is null when the environment ends.
 void Session::settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* raw) {
@@ -176,6 +231,7 @@ void Session::abandon(void* pointer) {
   shared.delivering = false;
   lock.unlock();
   shared.queue.close();
+  shared.engine.leave();
   lock.lock();
   if (shared.ended.wait_for(lock, ending_patience, [&] { return shared.finished; })) {
     lock.unlock();

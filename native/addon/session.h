@@ -26,17 +26,21 @@ class Session : public std::enable_shared_from_this<Session> {
   /// Runs `work` on the step thread after everything that was asked before. Rejects with
   /// `engine_busy` when too much is waiting.
   Napi::Promise submit(Napi::Env env, Work work);
-  /// Rejects what waits with `engine_closed`, lets the running call end, frees the engine on the
-  /// step thread, and resolves. The session is not used afterwards; it lives until the promise
-  /// settles.
+  /// As `submit`: begins a step as soon as the engine takes one, and resolves with its result.
+  Napi::Promise step(Napi::Env env, std::vector<std::byte> plan);
+  /// Rejects what waits with `engine_closed`, lets what runs end (a rank that follows is told to),
+  /// frees the engine on the step thread, and resolves. The session is not used afterwards; it
+  /// lives until the promise settles.
   Napi::Promise close(Napi::Env env);
   program::MemoryUse memory() const;
+  uint64_t steps_done() const;
 
  private:
   struct Call;
   struct Shared;
   static void settle(Napi::Env env, Napi::Function, std::nullptr_t*, Call* call);
   static void abandon(void* session);
+  Napi::Promise push(Napi::Env env, std::unique_ptr<Call> call);
   void join();
 
   napi_env env_;

@@ -35,6 +35,15 @@ class WorkQueue {
     return true;
   }
 
+  /// As `pop`, without waiting: false when nothing is there.
+  bool try_pop(Item& item) {
+    const std::lock_guard lock(mutex_);
+    if (items_.empty()) return false;
+    item = std::move(items_.front());
+    items_.pop_front();
+    return true;
+  }
+
   /// Takes nothing more and returns what was waiting; `last`, where given, is still handed out.
   std::deque<Item> close(std::optional<Item> last = std::nullopt) {
     std::deque<Item> waiting;

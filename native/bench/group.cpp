@@ -1,6 +1,6 @@
 // The group over sockets between two processes: small sums polled back to back, 60 sums of 2 KB a
 // step between calls of the real pool, large sums, and AES-GCM alone, which bounds them.
-// group [--threads N] [--rounds N]
+// group [--threads N] [--rounds N] [--work-us N] [--only small|step|large]
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -50,57 +51,71 @@ void seal_alone() {
   }
 }
 
-/// What both ranks do; rank 0 prints.
-void run(group::Group& group, uint32_t threads, uint32_t rounds) {
-  const bool tells = group.rank() == 0;
-  std::vector<float> small(512), large(2 << 20);
-  std::vector<double> times;
-  const auto must = [](const Status& status) {
-    if (status.ok()) return;
-    std::fprintf(stderr, "%s: %s\n", status.code.c_str(), status.message.c_str());
-    ::_exit(1);
-  };
-  for (uint32_t i = 0; i < rounds * 200; ++i) {
-    const auto start = Clock::now();
-    must(group.all_sum(small.data(), small.size(), Element::f32));
-    times.push_back(since(start));
-  }
-  if (tells) print("2 KB, back to back", times);
+struct Options {
+  uint32_t threads = 1, rounds = 50, work_us = 40;
+  bool small = true, step = true, large = true;
+};
 
-  // A step: 60 times work of about 100 us on the pool, then a sum.
-  cpu::Pool pool(threads);
-  times.clear();
-  std::vector<double> steps;
-  for (uint32_t step = 0; step < rounds; ++step) {
+void must(const Status& status) {
+  if (status.ok()) return;
+  std::fprintf(stderr, "%s: %s\n", status.code.c_str(), status.message.c_str());
+  ::_exit(1);
+}
+
+double sum(group::Group& group, std::vector<float>& data) {
+  const auto start = Clock::now();
+  must(group.all_sum(data.data(), data.size(), Element::f32));
+  return since(start);
+}
+
+void small_sums(group::Group& group, const Options& options) {
+  std::vector<float> data(512);
+  std::vector<double> times;
+  for (uint32_t i = 0; i < options.rounds * 200; ++i) times.push_back(sum(group, data));
+  if (group.rank() == 0) print("2 KB, back to back", times);
+}
+
+/// 60 times work on the pool, then a sum.
+void steps(group::Group& group, const Options& options) {
+  cpu::Pool pool(options.threads);
+  const double task = 0.25e-6 * options.work_us;
+  std::vector<float> data(512);
+  std::vector<double> times, whole;
+  for (uint32_t step = 0; step < options.rounds; ++step) {
     const auto begin = Clock::now();
     for (int i = 0; i < 60; ++i) {
-      pool.parallel_for(4 * threads, [](uint32_t, uint32_t) noexcept {
+      pool.parallel_for(4 * options.threads, [&](uint32_t, uint32_t) noexcept {
         const auto start = Clock::now();
-        while (since(start) < 25e-6) {
+        while (since(start) < task) {
         }
       });
-      const auto start = Clock::now();
-      must(group.all_sum(small.data(), small.size(), Element::f32));
-      times.push_back(since(start));
+      times.push_back(sum(group, data));
     }
-    steps.push_back(since(begin));
+    whole.push_back(since(begin));
   }
-  if (tells) print("2 KB, in a step with the pool", times);
-  if (tells) print("step: 60 calls of 100 us and sums", steps);
+  if (group.rank() != 0) return;
+  print("2 KB, in a step with the pool", times);
+  print(("step: 60 calls of " + std::to_string(options.work_us) + " us and sums").c_str(), whole);
+}
 
-  times.clear();
-  for (uint32_t i = 0; i < std::max(7u, rounds / 2); ++i) {
-    const auto start = Clock::now();
-    must(group.all_sum(large.data(), large.size(), Element::f32));
-    times.push_back(since(start));
-  }
-  if (!tells) return;
+void large_sums(group::Group& group, const Options& options) {
+  std::vector<float> data(2 << 20);
+  std::vector<double> times;
+  for (uint32_t i = 0; i < std::max(7u, options.rounds / 2); ++i) times.push_back(sum(group, data));
+  if (group.rank() != 0) return;
   print("8 MB", times);
   std::ranges::sort(times);
   std::printf("8 MB: %.2f GB/s\n", 8.388608e-3 / times[times.size() / 2]);
 }
 
-int run_ranks(uint32_t threads, uint32_t rounds) {
+/// What both ranks do; rank 0 prints.
+void run(group::Group& group, const Options& options) {
+  if (options.small) small_sums(group, options);
+  if (options.step) steps(group, options);
+  if (options.large) large_sums(group, options);
+}
+
+int run_ranks(const Options& what) {
   group::GroupOptions options;
   options.key = group::random_key();
   std::vector<std::unique_ptr<group::Listener>> listeners;
@@ -111,7 +126,7 @@ int run_ranks(uint32_t threads, uint32_t rounds) {
   const pid_t child = ::fork();
   options.rank = child == 0 ? 1 : 0;
   auto group = group::connect_tcp(std::move(listeners[options.rank]), options);
-  run(*group, threads, rounds);
+  run(*group, what);
   // In order: the other rank may still be reading what this one has sent last.
   group.reset();
   if (child == 0) ::_exit(0);
@@ -124,13 +139,18 @@ int run_ranks(uint32_t threads, uint32_t rounds) {
 }  // namespace cidery::bench
 
 int main(int count, char** arguments) {
-  uint32_t threads = 1, rounds = 50;
+  cidery::bench::Options what;
   for (int i = 1; i + 1 < count; i += 2) {
-    const std::string_view option = arguments[i];
+    const std::string_view option = arguments[i], text = arguments[i + 1];
     const auto value = static_cast<uint32_t>(std::strtoul(arguments[i + 1], nullptr, 10));
-    if (option == "--threads") threads = std::max(1u, value);
-    if (option == "--rounds") rounds = std::max(1u, value);
+    if (option == "--threads") what.threads = std::max(1u, value);
+    if (option == "--rounds") what.rounds = std::max(1u, value);
+    if (option == "--work-us") what.work_us = value;
+    if (option != "--only") continue;
+    what.small = text == "small";
+    what.step = text == "step";
+    what.large = text == "large";
   }
-  cidery::bench::seal_alone();
-  return cidery::bench::run_ranks(threads, rounds);
+  if (what.small && what.large) cidery::bench::seal_alone();
+  return cidery::bench::run_ranks(what);
 }

@@ -46,6 +46,7 @@ class Binder {
       std::visit([this](const auto& op) { bind(op); }, program_.operations[at]);
       ++at;
     }
+    if (bound_.first_regions == 0) bound_.first_regions = bound_.regions.size();
     return std::move(bound_);
   }
 
@@ -66,7 +67,6 @@ class Binder {
     for (const program::Buffer& buffer : program_.buffers) {
       buffers_.push_back(make_view(most_rows, buffer.width));
     }
-    bound_.logits = make_view(most_logit_rows, program_.vocabulary);
     for (const program::Rope& rope : program_.ropes) {
       auto* table = arena_.allocate_array<float>(uint64_t{most_rows} * round_up(rope.width, lanes));
       bound_.angles.push_back(std::make_unique<Angles>(rope, table));
@@ -91,6 +91,18 @@ class Binder {
     keys_ = arena_.allocate_array<float>(uint64_t{options_.threads} * keys);
     bound_.attention = std::make_unique<AttentionRoom>(
         arena_.allocate_array<float>(attention), attention);
+    lay_out_collectives();
+  }
+
+  void lay_out_collectives() {
+    if (options_.group == nullptr) return;
+    uint32_t width = 0;
+    each<program::AllSum>([&](const auto& op) { width = std::max(width, op.data.width); });
+    each<program::AllGather>([&](const auto& op) { width = std::max(width, op.out.width); });
+    each<program::Send>([&](const auto& op) { width = std::max(width, op.in.width); });
+    each<program::Receive>([&](const auto& op) { width = std::max(width, op.out.width); });
+    bound_.collectives = std::make_unique<CollectiveRoom>(
+        *options_.group, arena_.allocate_array<float>(uint64_t{most_rows} * width));
   }
 
   View view(const Columns& columns) const {
@@ -108,7 +120,7 @@ class Binder {
 
   void bind(const program::Embed& op) {
     rows(Domain::tokens)
-        .steps.push_back(EmbedStep{view(op.out), &weights_.matrix(op.table), op.scale});
+        .steps.push_back(EmbedStep{view(op.out), &weights_.matrix(op.table), op.scale, op.first});
   }
 
   void bind(const program::Norm& op) {
@@ -146,14 +158,50 @@ class Binder {
   }
 
   void bind(const program::Head& op) {
+    const uint32_t rows = weights_.matrix(op.weight).outputs;
+    bound_.logits = make_view(most_logit_rows, program_.rank == 0 ? program_.vocabulary : rows);
+    View own = bound_.logits;
+    own.width = rows;
     MatmulRegion region = begin_matmul(op.in);
-    add_part(region, op.weight, op.bias, bound_.logits);
+    add_part(region, op.weight, op.bias, own);
     region.softcap = {op.scale, op.softcap};
     finish_matmul(region);
     bound_.head = std::move(region);
   }
 
   void bind(const program::Linear&) {}  // bind_linears has taken it
+
+  void bind(const program::AllSum& op) {
+    collective(CollectiveKind::sum, op.data).out = view(op.data);
+  }
+
+  void bind(const program::AllGather& op) {
+    CollectiveRegion& region = collective(CollectiveKind::gather, op.out);
+    region.out = view(op.out);
+    region.in = view(op.in);
+    region.layout = program_.layouts[op.layout];
+  }
+
+  void bind(const program::Send& op) {
+    CollectiveRegion& region = collective(CollectiveKind::send, op.in);
+    region.in = view(op.in);
+    region.peer = op.to;
+  }
+
+  void bind(const program::Receive& op) {
+    if (program_.rank == 0) bound_.first_regions = bound_.regions.size();
+    CollectiveRegion& region = collective(CollectiveKind::receive, op.out);
+    region.out = view(op.out);
+    region.peer = op.from;
+  }
+
+  CollectiveRegion& collective(CollectiveKind kind, const Columns& columns) {
+    CollectiveRegion region;
+    region.kind = kind;
+    region.domain = domain(columns);
+    region.room = bound_.collectives.get();
+    return std::get<CollectiveRegion>(bound_.regions.emplace_back(std::move(region)));
+  }
 
   MatmulRegion begin_matmul(const Columns& in) const {
     MatmulRegion region;

@@ -36,6 +36,11 @@ struct Pass {
   std::vector<SequenceRows> sequences;
   std::vector<WantedRow> wanted;
   uint32_t rows() const noexcept { return static_cast<uint32_t>(tokens.size()); }
+  void clear() noexcept {
+    for (auto* values : {&tokens, &positions, &slots}) values->clear();
+    sequences.clear();
+    wanted.clear();
+  }
 };
 
 /// What an operation works with.

@@ -4,9 +4,9 @@
 #include <cstdlib>
 #include <system_error>
 
+#include "base/cores.h"
 #include "base/error.h"
 #include "base/pause.h"
-#include "cpu/cores.h"
 #include "cpu/float_mode.h"
 
 #ifdef __APPLE__

@@ -1,7 +1,6 @@
 #include "group/frame.h"
 
 #include <algorithm>
-#include <new>
 
 namespace cidery::group {
 
@@ -9,24 +8,6 @@ bool seal_frame(Cipher& cipher, const Header& header, const std::byte* plain,
                 std::byte* out) noexcept {
   std::memcpy(out, &header, header_bytes);
   return cipher.seal({out, header_bytes}, {plain, header.bytes}, out + header_bytes);
-}
-
-bool Inbox::make_room(size_t bytes) noexcept {
-  if (begin_ == end_) begin_ = end_ = 0;
-  if (buffer_.size() - end_ >= bytes) return true;
-  if (begin_ > 0) {
-    std::memmove(buffer_.data(), buffer_.data() + begin_, end_ - begin_);
-    end_ -= begin_;
-    begin_ = 0;
-  }
-  if (buffer_.size() - end_ >= bytes) return true;
-  if (end_ + bytes > most_kept_bytes) return false;
-  try {
-    buffer_.resize(std::max(buffer_.size() * 2, end_ + bytes));
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-  return true;
 }
 
 std::span<std::byte> Inbox::room(const Header& expected) noexcept {
@@ -39,14 +20,8 @@ std::span<std::byte> Inbox::room(const Header& expected) noexcept {
   // A length that is too large is refused by `next`, whatever is kept.
   const size_t whole = std::min(due, most_frame_bytes) + frame_overhead;
   if (kept() >= whole) return {};
-  const size_t wanted = whole - kept();
-  if (!make_room(wanted)) return {};
-  return {buffer_.data() + end_, wanted};
-}
-
-std::span<std::byte> Inbox::spare_room() noexcept {
-  if (!make_room(first_bytes)) return {};
-  return {buffer_.data() + end_, buffer_.size() - end_};
+  if (begin_ == end_) begin_ = end_ = 0;
+  return {buffer_.data() + end_, whole - kept()};
 }
 
 Inbox::Outcome Inbox::next(const Header& expected, std::byte* out) noexcept {

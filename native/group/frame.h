@@ -56,13 +56,12 @@ class Inbox {
     corrupt,   // altered, cut, repeated, out of order or too long
   };
 
-  explicit Inbox(Cipher cipher) : cipher_(std::move(cipher)), buffer_(first_bytes) {}
+  explicit Inbox(Cipher cipher)
+      : cipher_(std::move(cipher)), buffer_(most_frame_bytes + frame_overhead) {}
 
   /// Where what arrives next goes: never more than what is left of the frame that is due, so that
   /// nothing has to be moved.
   std::span<std::byte> room(const Header& expected) noexcept;
-  /// Room for whatever arrives while nothing is expected; empty when `most_kept_bytes` are kept.
-  std::span<std::byte> spare_room() noexcept;
   void arrived(size_t bytes) noexcept { end_ += bytes; }
 
   /// Opens the next frame; `out` has room for `expected.bytes`.
@@ -72,11 +71,6 @@ class Inbox {
   size_t kept() const noexcept { return end_ - begin_; }
 
  private:
-  static constexpr size_t first_bytes = most_frame_bytes + frame_overhead;
-  static constexpr size_t most_kept_bytes = size_t{256} << 20;
-
-  bool make_room(size_t bytes) noexcept;
-
   Cipher cipher_;
   std::vector<std::byte> buffer_;
   size_t begin_ = 0, end_ = 0;

@@ -18,6 +18,9 @@ struct Address {
   uint16_t port = 0;
 };
 
+/// A rank that takes nothing for longer than this lasts is one that never will.
+constexpr size_t most_kept_bytes = size_t{1} << 30;
+
 struct GroupOptions {
   uint32_t rank = 0;
   std::vector<Address> addresses;  // of every rank, in rank order; its length is the group's size
@@ -25,17 +28,19 @@ struct GroupOptions {
   uint32_t connect_ms = 30'000;     // until every rank has connected
   uint32_t silence_ms = 3'000;      // a peer from which nothing was heard for so long is lost
   uint32_t wait_ms = 120'000;       // longest wait for a peer that is alive and sends no data
+  size_t kept_bytes = most_kept_bytes;  // of messages that peers have not taken yet
 };
 
 enum class Element : uint32_t { f32 = 0, bf16 = 1 };
 
 /// Collectives between ranks. Every call comes from one thread, the step thread, and every rank
-/// makes the same calls in the same order (send and receive in pairs). A status that is not ok ends
-/// the group: later calls return the same. Codes: `group_peer_lost` (its end closed),
+/// makes the same calls in the same order (send and receive in pairs). No call waits for its
+/// messages to be taken but sums and gathers, which all ranks are in; what a peer has not taken yet
+/// is kept, and goes out in later calls. A status that is not ok ends the group: later calls return
+/// the same. Codes: `group_peer_lost` (its end closed),
 /// `group_silent` (nothing heard within `silence_ms`), `group_timeout` (alive, but no data within
 /// `wait_ms`), `group_corrupt` (a frame that was altered, cut, replayed or out of order),
-/// `group_mismatch` (the ranks do not make the same calls), `group_failed` (no memory, or the
-/// cipher failed). None throws.
+/// `group_mismatch` X
 class Group {
  public:
   virtual ~Group() = default;
@@ -52,6 +57,12 @@ class Group {
   virtual Status broadcast(void* data, size_t bytes, uint32_t root) noexcept = 0;
   virtual Status send(const void* data, size_t bytes, uint32_t to) noexcept = 0;
   virtual Status receive(void* data, size_t bytes, uint32_t from) noexcept = 0;
+  /// Waits until `from` has begun a call that brings something here, however long that takes: for a
+  /// rank that has nothing to do until then. Ends as other calls do when the peer is lost.
+  virtual Status await(uint32_t from) noexcept = 0;
+  /// From any thread: ends the group on every rank, unless it has ended. What waits returns `why`;
+  /// other ranks get its code where it is one of a group, else `group_failed`.
+  virtual void fail(Status why) noexcept = 0;
 };
 
 /// A socket that waits for the other ranks.
@@ -69,6 +80,7 @@ std::unique_ptr<Listener> listen(const std::string& host);
 std::unique_ptr<Group> connect_tcp(std::unique_ptr<Listener> listener, const GroupOptions& options);
 
 /// `size` groups within one process, one for each of `size` threads: for tests.
-std::vector<std::unique_ptr<Group>> open_local(uint32_t size);
+std::vector<std::unique_ptr<Group>> open_local(uint32_t size,
+                                               size_t kept_bytes = most_kept_bytes);
 
 }  // namespace cidery::group

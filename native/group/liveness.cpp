@@ -85,7 +85,7 @@ void Liveness::run() noexcept {
     tell_all(Kind::leaving, 0);
   }
   for (Peer& peer : peers_) {
-    for (Connection& connection : peer.connection) ::shutdown(connection.socket.get(), SHUT_WR);
+    for (Connection& connection : peer.connection) ::shutdown(connection.socket().get(), SHUT_WR);
   }
 }
 
@@ -95,7 +95,7 @@ void Liveness::wait(Clock::time_point until) noexcept {
   watched[count++] = {stirred_.descriptor(), POLLIN, 0};
   for (const Peer& peer : peers_) {
     if (peer.connection.empty() || peer.closed || count == watched.size()) continue;
-    watched[count++] = {peer.connection[0].socket.get(), POLLIN, 0};
+    watched[count++] = {peer.connection[0].socket().get(), POLLIN, 0};
   }
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
   static_cast<void>(
@@ -108,15 +108,15 @@ void Liveness::listen_to(uint32_t rank) noexcept {
   Connection& connection = peer.connection[0];
   const Header expected{0, tag_of(Kind::beat), 0};
   for (;;) {
-    const Move move = read_some(connection.socket, connection.inbox.room(expected));
-    connection.inbox.arrived(move.bytes);
+    const Move move = read_some(connection.socket(), connection.inbox().room(expected));
+    connection.inbox().arrived(move.bytes);
     if (move.how == Moved::none) return;
     if (move.how == Moved::closed) {
       peer.closed = true;
       if (!peer.left.load()) fail({"group_peer_lost", named(rank) + " is gone"});
       return;
     }
-    switch (connection.inbox.next(expected, nullptr)) {
+    switch (connection.inbox().next(expected, nullptr)) {
       case Inbox::Outcome::more:
         continue;
       case Inbox::Outcome::corrupt:
@@ -125,7 +125,7 @@ void Liveness::listen_to(uint32_t rank) noexcept {
       case Inbox::Outcome::opened:
         break;
       case Inbox::Outcome::other:
-        take(rank, connection.inbox.header());
+        take(rank, connection.inbox().header());
         break;
     }
     peer.last = Clock::now();

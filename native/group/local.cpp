@@ -4,7 +4,7 @@
 #include <deque>
 #include <mutex>
 
-#include "group/group.h"
+#include "group/frame.h"
 #include "group/sum.h"
 
 /// Groups whose ranks are threads of one process.
@@ -16,68 +16,59 @@ using namespace std::chrono_literals;
 /// As long as `wait_ms` of a group over sockets: a test that hangs ends.
 constexpr auto longest_wait = 120s;
 
-enum class Kind : uint32_t { none, all_sum, all_gather, broadcast };
-
-/// What a rank brings to a call that all make.
-struct Call {
-  Kind kind = Kind::none;
-  uint64_t detail = 0;  // what has to be the same for all ranks, beside the sizes
-  std::vector<size_t> sizes;
-  const void* in = nullptr;
-  bool same_as(const Call& other) const noexcept {
-    return kind == other.kind && detail == other.detail && sizes == other.sizes;
-  }
+struct Letter {
+  Header header;  // `bytes` is not used: a letter is never cut
+  std::vector<std::byte> data;
 };
 
-/// What the ranks share.
+std::string named(uint32_t rank) { return "rank " + std::to_string(rank); }
+
+/// What the ranks share: letters on their way from each rank to each other.
 class Room {
  public:
-  explicit Room(uint32_t size) : calls(size), mail_(size_t{size} * size) {}
+  Room(uint32_t size, size_t kept_bytes)
+      : size_(size), kept_bytes_(kept_bytes), left_(size, false), mail_(size_t{size} * size) {}
 
-  std::vector<Call> calls;  // by rank; read between two meetings only
+  uint32_t size() const noexcept { return size_; }
 
-  /// Says what `rank` is about to do. After a failure nothing is written: others may still read.
-  Status enter(uint32_t rank, Call call) {
+  Status put(const Header& header, const void* data, uint32_t from, uint32_t to) {
     const std::lock_guard lock(mutex_);
-    if (failure_.ok()) calls[rank] = std::move(call);
-    return failure_;
-  }
-
-  /// Waits until all ranks are here.
-  Status meet(uint32_t rank) {
-    std::unique_lock lock(mutex_);
     if (!failure_.ok()) return failure_;
-    const uint64_t round = round_;
-    if (++here_ == calls.size()) {
-      here_ = 0;
-      ++round_;
-      changed_.notify_all();
-      return {};
+    if (left_[to]) return fail_locked(lost(to));
+    kept_ += header.total;
+    if (kept_ > kept_bytes_) {
+      return fail_locked({"group_failed", named(to) + " does not take what is sent to it"});
     }
-    return wait(lock, rank, [&] { return round_ != round; });
-  }
-
-  Status put(const void* data, size_t bytes, uint32_t from, uint32_t to) {
-    const std::lock_guard lock(mutex_);
-    if (!failure_.ok()) return failure_;
     const auto* begin = static_cast<const std::byte*>(data);
-    mail_[from * calls.size() + to].emplace_back(begin, begin + bytes);
+    queue(from, to).push_back({header, std::vector<std::byte>(begin, begin + header.total)});
     changed_.notify_all();
     return {};
   }
 
-  Status take(void* data, size_t bytes, uint32_t from, uint32_t to) {
+  Status take(const Header& header, void* data, uint32_t from, uint32_t to) {
     std::unique_lock lock(mutex_);
-    auto& queue = mail_[from * calls.size() + to];
-    if (Status status = wait(lock, to, [&] { return !queue.empty(); }); !status.ok()) return status;
-    if (queue.front().size() != bytes) {
-      return fail_locked({"group_mismatch", "rank " + std::to_string(from) + " sent " +
-                                                std::to_string(queue.front().size()) +
-                                                " bytes, not " + std::to_string(bytes)});
+    if (Status status = wait(lock, from, to, Clock::now() + longest_wait); !status.ok()) {
+      return status;
     }
-    if (bytes > 0) std::memcpy(data, queue.front().data(), bytes);
-    queue.pop_front();
+    const Letter letter = std::move(queue(from, to).front());
+    queue(from, to).pop_front();
+    kept_ -= letter.header.total;
+    if (letter.header != header) {
+      return fail_locked({"group_mismatch", named(from) + " makes another call than this rank"});
+    }
+    if (header.total > 0) std::memcpy(data, letter.data.data(), header.total);
     return {};
+  }
+
+  Status await(uint32_t from, uint32_t to) {
+    std::unique_lock lock(mutex_);
+    return wait(lock, from, to, Clock::time_point::max());
+  }
+
+  void leave(uint32_t rank) {
+    const std::lock_guard lock(mutex_);
+    left_[rank] = true;
+    changed_.notify_all();
   }
 
   Status fail(Status status) {
@@ -86,52 +77,68 @@ class Room {
   }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  std::deque<Letter>& queue(uint32_t from, uint32_t to) { return mail_[from * size_ + to]; }
+
+  static Status lost(uint32_t rank) {
+    return {"group_peer_lost", named(rank) + " has left the group"};
+  }
+
   Status fail_locked(Status status) {
     if (failure_.ok()) failure_ = std::move(status);
     changed_.notify_all();
     return failure_;
   }
 
-  template <class Condition>
-  Status wait(std::unique_lock<std::mutex>& lock, uint32_t rank, Condition&& holds) {
-    const bool in_time =
-        changed_.wait_for(lock, longest_wait, [&] { return !failure_.ok() || holds(); });
-    if (in_time && holds()) return {};
+  /// Waits for a letter; one that was sent before its sender left is still there.
+  Status wait(std::unique_lock<std::mutex>& lock, uint32_t from, uint32_t to,
+              Clock::time_point until) {
+    const auto& letters = queue(from, to);
+    const auto over = [&] { return !failure_.ok() || !letters.empty() || left_[from]; };
+    if (until == Clock::time_point::max()) {
+      changed_.wait(lock, over);
+    } else if (!changed_.wait_until(lock, until, over)) {
+      return fail_locked({"group_timeout", named(from) + " sends no data"});
+    }
     if (!failure_.ok()) return failure_;
-    return fail_locked({"group_timeout", "rank " + std::to_string(rank) + " waits in vain"});
+    return letters.empty() ? fail_locked(lost(from)) : Status{};
   }
 
+  const uint32_t size_;
+  const size_t kept_bytes_;
   std::mutex mutex_;
   std::condition_variable changed_;
   Status failure_;
-  uint64_t round_ = 0;
-  size_t here_ = 0;
-  std::vector<std::deque<std::vector<std::byte>>> mail_;  // from * size + to
+  size_t kept_ = 0;
+  std::vector<bool> left_;
+  std::vector<std::deque<Letter>> mail_;  // from * size + to
 };
 
 class LocalGroup final : public Group {
  public:
   LocalGroup(std::shared_ptr<Room> room, uint32_t rank) : room_(std::move(room)), rank_(rank) {}
-  ~LocalGroup() override {
-    room_->fail({"group_peer_lost", "rank " + std::to_string(rank_) + " has left"});
-  }
+  ~LocalGroup() override { room_->leave(rank_); }
 
   uint32_t rank() const noexcept override { return rank_; }
-  uint32_t size() const noexcept override { return static_cast<uint32_t>(room_->calls.size()); }
+  uint32_t size() const noexcept override { return room_->size(); }
 
   Status all_sum(void* data, size_t count, Element element) noexcept override {
-    const Call call{Kind::all_sum, static_cast<uint64_t>(element), {count}, data};
-    std::vector<std::byte> sum(count * bytes_of(element));
-    return together(
-        call,
-        [&] {
-          std::vector<const void*> parts;
-          for (const Call& other : room_->calls) parts.push_back(other.in);
-          add_in_order(sum.data(), parts, count, element);
-        },
-        [&] {
-          if (!sum.empty()) std::memcpy(data, sum.data(), sum.size());
-        });
+    const size_t bytes = count * bytes_of(element);
+    const Header header = header_of(Kind::sum_whole, static_cast<uint32_t>(element), bytes);
+    std::vector<std::vector<std::byte>> others(size());
+    std::vector<const void*> parts(size(), data);
+    if (Status status = put_to_all(header, data); !status.ok()) return status;
+    for (uint32_t r = 0; r < size(); ++r) {
+      if (r == rank_) continue;
+      others[r].resize(bytes);
+      parts[r] = others[r].data();
+      if (Status status = room_->take(header, others[r].data(), r, rank_); !status.ok()) {
+        return status;
+      }
+    }
+    add_in_order(data, parts, count, element);
+    return {};
   }
 
   Status all_gather(const void* mine, void* out,
@@ -139,54 +146,58 @@ class LocalGroup final : public Group {
     if (bytes.size() != size()) {
       return room_->fail({"group_mismatch", "an all_gather needs a size for each rank"});
     }
-    return together({Kind::all_gather, 0, bytes, mine},
-                    [&] {
-                      auto* to = static_cast<std::byte*>(out);
-                      for (uint32_t r = 0; r < size(); to += bytes[r++]) {
-                        const void* from = room_->calls[r].in;
-                        if (bytes[r] > 0 && from != to) std::memcpy(to, from, bytes[r]);
-                      }
-                    },
-                    [] {});
+    if (Status status = put_to_all(header_of(Kind::gather, 0, bytes[rank_]), mine); !status.ok()) {
+      return status;
+    }
+    auto* to = static_cast<std::byte*>(out);
+    for (uint32_t r = 0; r < size(); to += bytes[r++]) {
+      if (r == rank_) {
+        if (bytes[r] > 0 && mine != to) std::memcpy(to, mine, bytes[r]);
+        continue;
+      }
+      const Header header = header_of(Kind::gather, 0, bytes[r]);
+      if (Status status = room_->take(header, to, r, rank_); !status.ok()) return status;
+    }
+    return {};
   }
 
   Status broadcast(void* data, size_t bytes, uint32_t root) noexcept override {
-    return together({Kind::broadcast, root, {bytes}, data},
-                    [&] {
-                      if (rank_ == root || bytes == 0) return;
-                      std::memcpy(data, room_->calls[root].in, bytes);
-                    },
-                    [] {});
+    if (root >= size()) return room_->fail(no_such_rank(root));
+    const Header header = header_of(Kind::broadcast, root, bytes);
+    return rank_ == root ? put_to_all(header, data) : room_->take(header, data, root, rank_);
   }
 
   Status send(const void* data, size_t bytes, uint32_t to) noexcept override {
     if (to >= size() || to == rank_) return room_->fail(no_such_rank(to));
-    return room_->put(data, bytes, rank_, to);
+    return room_->put(header_of(Kind::message, 0, bytes), data, rank_, to);
   }
 
   Status receive(void* data, size_t bytes, uint32_t from) noexcept override {
     if (from >= size() || from == rank_) return room_->fail(no_such_rank(from));
-    return room_->take(data, bytes, from, rank_);
+    return room_->take(header_of(Kind::message, 0, bytes), data, from, rank_);
   }
+
+  Status await(uint32_t from) noexcept override {
+    if (from >= size() || from == rank_) return room_->fail(no_such_rank(from));
+    return room_->await(from, rank_);
+  }
+
+  void fail(Status why) noexcept override { static_cast<void>(room_->fail(std::move(why))); }
 
  private:
-  static Status no_such_rank(uint32_t rank) {
-    return {"group_mismatch", "rank " + std::to_string(rank) + " is no other rank"};
+  static Header header_of(Kind kind, uint32_t detail, size_t bytes) {
+    return {0, tag_of(kind, detail), bytes};
   }
 
-  /// `read` sees every rank's data while none is changed; `write` may change its own.
-  template <class Read, class Write>
-  Status together(Call call, Read&& read, Write&& write) {
-    if (Status status = room_->enter(rank_, std::move(call)); !status.ok()) return status;
-    if (Status status = room_->meet(rank_); !status.ok()) return status;
-    for (const Call& other : room_->calls) {
-      if (!other.same_as(room_->calls[rank_])) {
-        return room_->fail({"group_mismatch", "the ranks make different calls"});
-      }
+  static Status no_such_rank(uint32_t rank) {
+    return {"group_mismatch", named(rank) + " is no other rank"};
+  }
+
+  Status put_to_all(const Header& header, const void* data) {
+    for (uint32_t r = 0; r < size(); ++r) {
+      if (r == rank_) continue;
+      if (Status status = room_->put(header, data, rank_, r); !status.ok()) return status;
     }
-    read();
-    if (Status status = room_->meet(rank_); !status.ok()) return status;
-    write();
     return {};
   }
 
@@ -196,8 +207,8 @@ class LocalGroup final : public Group {
 
 }  // namespace
 
-std::vector<std::unique_ptr<Group>> open_local(uint32_t size) {
-  const auto room = std::make_shared<Room>(size);
+std::vector<std::unique_ptr<Group>> open_local(uint32_t size, size_t kept_bytes) {
+  const auto room = std::make_shared<Room>(size, kept_bytes);
   std::vector<std::unique_ptr<Group>> groups;
   for (uint32_t r = 0; r < size; ++r) groups.push_back(std::make_unique<LocalGroup>(room, r));
   return groups;

@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include "group/connection.h"
 #include "group/handshake.h"
-#include "group/socket.h"
 
 namespace cidery::group {
 

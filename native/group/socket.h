@@ -6,7 +6,6 @@
 #include <string>
 #include <utility>
 
-#include "group/frame.h"
 #include "group/group.h"
 
 namespace cidery::group {
@@ -61,33 +60,6 @@ class Waker {
 
  private:
   Socket read_, write_;
-};
-
-/// One connection whose ends have proved themselves.
-struct Connection {
-  Socket socket;
-  Cipher sealing;
-  Inbox inbox;
-  std::vector<std::byte> out;  // a sealed frame: [out_at, out_end) is still to be written
-  size_t out_at = 0, out_end = 0;
-
-  Connection(Socket own, const Mac& to_seal, const Mac& to_open, size_t frame_bytes)
-      : socket(std::move(own)),
-        sealing(to_seal, true),
-        inbox(Cipher(to_open, false)),
-        out(frame_bytes + frame_overhead) {}
-
-  bool seal(const Header& header, const std::byte* plain) noexcept {
-    out_at = 0;
-    out_end = header.bytes + frame_overhead;
-    return seal_frame(sealing, header, plain, out.data());
-  }
-  bool flushed() const noexcept { return out_at == out_end; }
-  Moved flush() noexcept {
-    const Move move = write_some(socket, {out.data() + out_at, out_end - out_at});
-    out_at += move.bytes;
-    return move.how;
-  }
 };
 
 }  // namespace cidery::group

@@ -1,8 +1,10 @@
 #include <poll.h>
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 
+#include "base/cores.h"
 #include "base/pause.h"
 #include "group/liveness.h"
 #include "group/sum.h"
@@ -18,9 +20,6 @@ using namespace std::chrono_literals;
 constexpr size_t most_whole_sum_bytes = 16 << 10;
 /// Looking for data without sleeping; a pool's workers spin as long.
 constexpr auto spin_time = 50us;
-/// A turn that took so long was interrupted: somebody else wants the core.
-constexpr auto interruption = 200us;
-constexpr uint32_t waits_without_spin = 64;
 /// How long a connection's end waits for the reason that the peer's other connection may bring.
 constexpr int reason_ms = 200;
 
@@ -29,6 +28,8 @@ class TcpGroup final : public Group {
   TcpGroup(Met met, const GroupOptions& options)
       : rank_(options.rank),
         wait_(std::chrono::milliseconds(options.wait_ms)),
+        patience_(std::chrono::milliseconds(options.silence_ms)),
+        kept_bytes_(options.kept_bytes),
         peers_(met.by_rank.size()),
         parts_(peers_.size()),
         scratch_(peers_.size()) {
@@ -42,6 +43,28 @@ class TcpGroup final : public Group {
     }
     watched_.reserve(1 + peers_.size() * data_channels);
     liveness_ = std::make_unique<Liveness>(std::move(alive), rank_, options.silence_ms);
+  }
+
+  /// What was sent and not taken yet is still handed over, to peers that take it.
+  ~TcpGroup() override {
+    static_cast<void>(wait(patience_, [this](bool& some, bool& pending) noexcept {
+      return flush_all(some, pending);
+    }));
+  }
+
+  /// Ranks of one machine get cores of their own, for the thread that calls this. A receiver that
+  /// is woken where its sender runs waits for the sender's work, and one that looks for data there
+  /// holds it up.
+  void take_cores(const GroupOptions& options) noexcept {
+    const auto here = [&](const Address& address) {
+      return address.host == options.addresses[rank_].host;
+    };
+    const auto first = options.addresses.begin();
+    const auto before = std::count_if(first, first + rank_, here);
+    const auto all = std::count_if(first, options.addresses.end(), here);
+    const bool own =
+        all == 1 || keep_to_share(static_cast<uint32_t>(before), static_cast<uint32_t>(all));
+    spin_ = own ? spin_time : Clock::duration{};
   }
 
   bool wait_until_ready(Clock::time_point until) { return liveness_->wait_until_ready(until); }
@@ -72,7 +95,7 @@ class TcpGroup final : public Group {
         std::memcpy(to, mine, bytes[r]);
       }
     }
-    return exchange();
+    return exchange(Until::sent);
   }
 
   Status broadcast(void* data, size_t bytes, uint32_t root) noexcept override {
@@ -80,31 +103,56 @@ class TcpGroup final : public Group {
     const uint32_t tag = tag_of(Kind::broadcast, root);
     if (rank_ != root) {
       receive_from(root, tag, data, bytes);
-      return exchange();
+      return exchange(Until::received);
     }
     for (uint32_t r = 0; r < size(); ++r) {
-      if (r != rank_) send_to(r, tag, data, bytes);
+      if (r == rank_) continue;
+      if (Status status = post(r, tag, data, bytes); !status.ok()) return status;
     }
-    return exchange();
+    return flush_all();
   }
 
   Status send(const void* data, size_t bytes, uint32_t to) noexcept override {
     if (to >= size() || to == rank_) return end(no_such_rank(to));
-    send_to(to, tag_of(Kind::message), data, bytes);
-    return exchange();
+    if (Status status = post(to, tag_of(Kind::message), data, bytes); !status.ok()) return status;
+    return flush_all();
   }
 
   Status receive(void* data, size_t bytes, uint32_t from) noexcept override {
     if (from >= size() || from == rank_) return end(no_such_rank(from));
     receive_from(from, tag_of(Kind::message), data, bytes);
-    return exchange();
+    return exchange(Until::received);
   }
+
+  Status await(uint32_t from) noexcept override {
+    if (from >= size() || from == rank_) return end(no_such_rank(from));
+    // Every message begins on the first connection.
+    Connection& first = peers_[from].lanes[0];
+    peers_[from].awaited = true;
+    Status status = wait(Clock::duration::max(), [&](bool& some, bool& pending) noexcept {
+      if (Status flushed = flush_all(some, pending); !flushed.ok()) return flushed;
+      if (first.inbox().kept() == 0) {
+        const Move move = read_some(first.socket(), first.inbox().room({}));
+        if (move.how == Moved::closed) return lost(from);
+        first.inbox().arrived(move.bytes);
+      }
+      pending = first.inbox().kept() == 0;
+      return Status{};
+    });
+    peers_[from].awaited = false;
+    return status;
+  }
+
+  void fail(Status why) noexcept override { static_cast<void>(end(std::move(why))); }
 
  private:
   struct Peer {
     std::vector<Connection> lanes;
     Transfer out, in;
+    bool awaited = false;
   };
+  /// What a call waits for: the data that it wants, or also that its own have gone out.
+  enum class Until { received, sent };
 
   static Status no_such_rank(uint32_t rank) {
     return {"group_mismatch", named(rank) + " is no other rank of this group"};
@@ -142,7 +190,7 @@ class TcpGroup final : public Group {
       send_to(r, tag, data, bytes);
       receive_from(r, tag, scratch_[r].data(), bytes);
     }
-    if (Status status = exchange(); !status.ok()) return status;
+    if (Status status = exchange(Until::sent); !status.ok()) return status;
     add_in_order(data, parts_, count, element);
     return {};
   }
@@ -160,7 +208,7 @@ class TcpGroup final : public Group {
       receive_from(r, tag_of(Kind::sum_share, detail), scratch_[r].data(), own.count * width);
     }
     size_t added = 0;
-    const Status status = exchange([&]() noexcept {
+    const Status status = exchange(Until::sent, [&]() noexcept {
       size_t there = own.count * width;
       for (uint32_t r = 0; r < size(); ++r) {
         if (r != rank_) there = std::min(there, peers_[r].in.arrived());
@@ -181,43 +229,94 @@ class TcpGroup final : public Group {
       send_to(r, tag_of(Kind::sum_done, detail), data + own.first * width, own.count * width);
       receive_from(r, tag_of(Kind::sum_done, detail), place, share.count * width);
     }
-    return exchange();
+    return exchange(Until::sent);
   }
 
-  Status exchange() noexcept {
-    return exchange([]() noexcept {});
+  /// Hands a message over to be written when the peer takes it.
+  Status post(uint32_t rank, uint32_t tag, const void* data, size_t bytes) noexcept {
+    if (liveness_->failed()) return liveness_->failure();
+    send_to(rank, tag, data, bytes);
+    Peer& peer = peers_[rank];
+    for (uint32_t lane = 0; !peer.out.done(); lane = (lane + 1) % peer.lanes.size()) {
+      if (!peer.out.goes_over(lane)) continue;
+      Connection& connection = peer.lanes[lane];
+      if (!connection.keep(peer.out.header(lane), peer.out.place(lane))) {
+        return end({"group_failed", "a message cannot be sealed, or there is no memory for it"});
+      }
+      peer.out.advance(lane);
+      if (connection.flush() == Moved::closed) return lost(rank);
+      if (kept() > kept_bytes_) {
+        return end({"group_failed", named(rank) + " does not take what is sent to it"});
+      }
+    }
+    return {};
+  }
+
+  size_t kept() const noexcept {
+    size_t bytes = 0;
+    for (const Peer& peer : peers_) {
+      for (const Connection& connection : peer.lanes) bytes += connection.kept_bytes();
+    }
+    return bytes;
+  }
+
+  Status flush_all() noexcept {
+    bool some = false, pending = false;
+    return flush_all(some, pending);
+  }
+
+  Status flush_all(bool& some, bool& pending) noexcept {
+    for (uint32_t r = 0; r < size(); ++r) {
+      for (Connection& connection : peers_[r].lanes) {
+        if (connection.flushed()) continue;
+        const Moved moved = connection.flush();
+        if (moved == Moved::closed) return lost(r);
+        some = some || moved == Moved::some;
+        pending = pending || !connection.flushed();
+      }
+    }
+    return {};
+  }
+
+  Status exchange(Until until) noexcept {
+    return exchange(until, []() noexcept {});
   }
 
   /// Moves all transfers to their end, writing and reading in turn so that no two ranks wait for
   /// each other. `on_progress` is called after bytes have moved.
   template <class OnProgress>
-  Status exchange(OnProgress&& on_progress) noexcept {
-    auto last = Clock::now(), before = last;
+  Status exchange(Until until, OnProgress&& on_progress) noexcept {
+    return wait(wait_, [&](bool& some, bool& pending) noexcept {
+      for (uint32_t r = 0; r < size(); ++r) {
+        if (Status status = move(r, until, some, pending); !status.ok()) return status;
+      }
+      if (some) on_progress();
+      return Status{};
+    });
+  }
+
+  /// Takes turns until none leaves anything pending; `most`: without any of them moving something.
+  template <class Turn>
+  Status wait(Clock::duration most, Turn&& turn) noexcept {
+    auto last = Clock::now();
     for (;;) {
       if (liveness_->failed()) return liveness_->failure();
       bool some = false, pending = false;
-      for (uint32_t r = 0; r < size(); ++r) {
-        if (Status status = move(r, some, pending); !status.ok()) return status;
-      }
-      if (some) on_progress();
+      if (Status status = turn(some, pending); !status.ok()) return status;
       if (!pending) return {};
       const auto now = Clock::now();
       if (some) last = now;
-      if (now - before > interruption && !some) no_spin_ = waits_without_spin;
-      before = now;
-      if (now - last >= wait_) return timed_out();
+      if (now - last >= most) return timed_out();
       if (some) continue;
-      if (no_spin_ == 0 && now - last < spin_time) {
+      if (now - last < spin_) {
         pause();
-        continue;
+      } else {
+        sleep(most - (now - last));
       }
-      if (no_spin_ > 0) --no_spin_;
-      sleep(last + wait_ - now);
-      before = Clock::now();
     }
   }
 
-  Status move(uint32_t rank, bool& some, bool& pending) noexcept {
+  Status move(uint32_t rank, Until until, bool& some, bool& pending) noexcept {
     Peer& peer = peers_[rank];
     for (uint32_t lane = 0; lane < peer.lanes.size(); ++lane) {
       Connection& connection = peer.lanes[lane];
@@ -232,14 +331,10 @@ class TcpGroup final : public Group {
         if (moved == Moved::closed) return lost(rank);
         some = some || moved == Moved::some;
       }
-      pending = pending || !connection.flushed() || peer.out.goes_over(lane);
+      pending = pending || peer.out.goes_over(lane);
+      pending = pending || (until == Until::sent && !connection.flushed());
       if (peer.in.goes_over(lane)) {
         if (Status status = take(rank, lane, some); !status.ok()) return status;
-      } else if (!connection.flushed()) {
-        // The peer may itself wait until what it sends is read.
-        const Move move = read_some(connection.socket, connection.inbox.spare_room());
-        if (move.how == Moved::closed) return lost(rank);
-        connection.inbox.arrived(move.bytes);
       }
       pending = pending || peer.in.goes_over(lane);
     }
@@ -250,10 +345,10 @@ class TcpGroup final : public Group {
     Connection& connection = peers_[rank].lanes[lane];
     Transfer& in = peers_[rank].in;
     const Header expected = in.header(lane);
-    const auto room = connection.inbox.room(expected);
-    const Move move = read_some(connection.socket, room);
-    connection.inbox.arrived(move.bytes);
-    switch (connection.inbox.next(expected, in.place(lane))) {
+    const auto room = connection.inbox().room(expected);
+    const Move move = read_some(connection.socket(), room);
+    connection.inbox().arrived(move.bytes);
+    switch (connection.inbox().next(expected, in.place(lane))) {
       case Inbox::Outcome::more:
         if (move.how == Moved::closed) return lost(rank);
         some = some || move.how == Moved::some;
@@ -277,9 +372,9 @@ class TcpGroup final : public Group {
     for (const Peer& peer : peers_) {
       for (uint32_t lane = 0; lane < peer.lanes.size(); ++lane) {
         short events = 0;
-        if (!peer.lanes[lane].flushed()) events |= POLLOUT | POLLIN;
-        if (peer.in.goes_over(lane)) events |= POLLIN;
-        if (events != 0) watched_.push_back({peer.lanes[lane].socket.get(), events, 0});
+        if (!peer.lanes[lane].flushed()) events |= POLLOUT;
+        if (peer.in.goes_over(lane) || (peer.awaited && lane == 0)) events |= POLLIN;
+        if (events != 0) watched_.push_back({peer.lanes[lane].socket().get(), events, 0});
       }
     }
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(most).count();
@@ -297,17 +392,22 @@ class TcpGroup final : public Group {
 
   Status timed_out() noexcept {
     uint32_t rank = 0;
-    while (rank + 1 < size() && peers_[rank].in.done() && peers_[rank].out.done()) ++rank;
+    const auto is_through = [](const Peer& peer) {
+      return peer.in.done() && peer.out.done() &&
+             std::ranges::all_of(peer.lanes, [](const Connection& c) { return c.flushed(); });
+    };
+    while (rank + 1 < size() && is_through(peers_[rank])) ++rank;
     return end({"group_timeout", named(rank) + " is alive, but sends or takes no data"});
   }
 
   const uint32_t rank_;
-  const Clock::duration wait_;
+  const Clock::duration wait_, patience_;
+  const size_t kept_bytes_;
   std::vector<Peer> peers_;
   std::vector<const void*> parts_;
   std::vector<std::vector<std::byte>> scratch_;  // by rank: what others bring to a sum
   std::vector<pollfd> watched_;
-  uint32_t no_spin_ = 0;
+  Clock::duration spin_{};
   std::unique_ptr<Liveness> liveness_;  // last: it ends, and says so, before connections close
 };
 
@@ -342,6 +442,7 @@ std::unique_ptr<Group> connect_tcp(std::unique_ptr<Listener> listener,
     throw Error("group_connect_failed",
                 why.ok() ? "not every rank has connected to all others in time" : why.message);
   }
+  group->take_cores(options);
   return group;
 }
 

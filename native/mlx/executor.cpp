@@ -4,8 +4,7 @@
 #include <new>
 #include <string_view>
 
-#include "mlx/operations.h"
-#include "sampling/sampler.h"
+#include "program/ranks.h"
 
 namespace cidery::mlx {
 namespace {
@@ -16,34 +15,44 @@ static_assert(MLX_VERSION_NUMERIC == 32004, "the executor is written against MLX
 constexpr size_t cpu_cache_bytes = size_t{256} << 20;
 constexpr size_t gpu_cache_bytes = size_t{1} << 30;
 
-mx::array index_array(const std::vector<uint32_t>& values) {
-  return mx::array(values.begin(), {static_cast<int>(values.size())}, mx::uint32);
-}
-
 bool says_out_of_memory(std::string_view message) {
   return message.find("malloc") != std::string_view::npos ||
          message.find("out of memory") != std::string_view::npos ||
          message.find("Insufficient Memory") != std::string_view::npos;
 }
 
-/// Where an operation writes; the head writes the step's logits.
-uint32_t output_buffer(const program::Operation& operation) {
-  return std::visit(
+/// Rows over which an operation works; the head's are those whose logits are wanted.
+program::Domain domain_of(const program::Program& program, const program::Operation& operation) {
+  const auto buffer = std::visit(
       [](const auto& op) {
         if constexpr (requires { op.out; }) return op.out.buffer;
-        else return program::none;
+        else if constexpr (requires { op.data; }) return op.data.buffer;
+        else return op.in.buffer;
       },
       operation);
+  return program.buffers[buffer].domain;
+}
+
+/// Where rank 0 of a pipeline waits for what the last rank sends; else the end.
+size_t find_second_half(const program::Program& program) {
+  const auto& operations = program.operations;
+  if (program.rank > 0) return operations.size();
+  const auto receive = std::ranges::find_if(operations, [](const program::Operation& operation) {
+    return std::holds_alternative<program::Receive>(operation);
+  });
+  return static_cast<size_t>(receive - operations.begin());
 }
 
 }  // namespace
 
 MlxExecutor::MlxExecutor(program::Program program, const program::ExecutorOptions& options)
     : program_(std::move(program)),
+      second_half_(find_second_half(program_)),
       device_(options.gpu ? mx::Device::gpu : mx::Device::cpu),
       precise_(options.precise),
       weights_(program_.parameters.size()),
       slot_count_(options.slots),
+      positions_(options.positions),
       history_(options.slots) {
   if (!mx::is_available(device_)) {
     throw Error("device_unavailable", "MLX finds no GPU that it can use on this machine");
@@ -88,6 +97,25 @@ void MlxExecutor::load(const load::ParameterSource& source, const load::FileSet&
   }
 }
 
+void MlxExecutor::join(std::unique_ptr<group::Group> group) {
+  if (group_ || slots_) throw Error("engine_state", "a group is joined once, before bind");
+  if (program_.ranks == 1 || group->size() != program_.ranks || group->rank() != program_.rank) {
+    throw Error("engine_state", "the group is not that of the program's ranks");
+  }
+  group_ = std::move(group);
+}
+
+void MlxExecutor::agree_with_ranks() {
+  if (!group_) throw Error("engine_state", "a program of several ranks has joined no group");
+  program::ExecutorOptions options;
+  options.slots = slot_count_;
+  options.positions = positions_;
+  options.precise = precise_;
+  auto parts = program::agree(*group_, program_, options, {});
+  if (parts[0].rows < program_.vocabulary) split_head_.emplace(*group_, std::move(parts));
+  collectives_.emplace(*group_);
+}
+
 void MlxExecutor::bind() {
   prepare();
   for (size_t i = 0; i < weights_.size(); ++i) {
@@ -95,6 +123,7 @@ void MlxExecutor::bind() {
       throw Error("parameter_missing", program_.parameters[i].path + " was not loaded");
     }
   }
+  if (program_.ranks > 1) agree_with_ranks();
   frequencies_.clear();
   for (const program::Rope& rope : program_.ropes) {
     std::optional<mx::array>& frequencies = frequencies_.emplace_back();
@@ -105,43 +134,90 @@ void MlxExecutor::bind() {
   mx::clear_cache();
 }
 
-Status MlxExecutor::step(const program::StepPlan& plan,
-                                  program::StepResult& result) noexcept {
+uint32_t MlxExecutor::depth() const noexcept {
+  return second_half_ < program_.operations.size() ? program_.ranks : 1;
+}
+
+/// Does work after which the engine is of no use unless it ends well.
+template <class Work>
+Status MlxExecutor::guarded(Work&& work) noexcept {
   if (failed_ || !slots_) {
     return {"engine_failed", failed_ ? "the engine has failed before" : "the engine is not bound"};
   }
+  Status status;
   try {
-    run(plan, result);
+    prepare();
+    work();
     return {};
+  } catch (const Error& error) {
+    status = {error.code(), error.what()};
   } catch (const std::bad_alloc&) {
-    give_up();
-    return {"out_of_memory", "no memory for a step"};
+    status = {"out_of_memory", "no memory for a step"};
   } catch (const std::exception& error) {
-    give_up();
-    return {says_out_of_memory(error.what()) ? "out_of_memory" : "engine_failed", error.what()};
+    status = {says_out_of_memory(error.what()) ? "out_of_memory" : "engine_failed", error.what()};
   } catch (...) {
-    give_up();
-    return {"engine_failed", "a step threw something that is no exception"};
+    status = {"engine_failed", "a step threw something that is no exception"};
   }
+  give_up();
+  return status;
 }
 
-void MlxExecutor::run(const program::StepPlan& plan, program::StepResult& result) {
-  prepare();
+Status MlxExecutor::step(const program::StepPlan& plan, program::StepResult& result) noexcept {
+  return guarded([&] {
+    if (!begun_.empty()) {
+      throw Error("engine_state", "steps that were begun have to be finished first");
+    }
+    Begun step = run_first_half(plan);
+    run_second_half(step, result);
+  });
+}
+
+Status MlxExecutor::begin(program::StepPlan plan) noexcept {
+  return guarded([&] {
+    if (begun_.size() == depth()) throw Error("engine_state", "no more steps may be begun");
+    begun_.push_back(run_first_half(std::move(plan)));
+  });
+}
+
+Status MlxExecutor::finish(program::StepResult& result) noexcept {
+  return guarded([&] {
+    if (begun_.empty()) throw Error("engine_state", "no step was begun");
+    run_second_half(begun_.front(), result);
+    begun_.pop_front();
+  });
+}
+
+/// On rank 0 of a pipeline up to what goes to the next rank, else all that a step computes.
+MlxExecutor::Begun MlxExecutor::run_first_half(program::StepPlan plan) {
   apply_slots(plan);
-  const Stream stream = make_stream(plan);
-  result.number = plan.number;
-  result.sequences.clear();
-  if (stream.tokens.empty()) return;
-  Graph graph{Activations(program_.buffers.size()), std::nullopt};
-  for (const program::Operation& operation : program_.operations) {
-    const uint32_t out = output_buffer(operation);
-    const bool selected =
-        out == program::none || program_.buffers[out].domain == program::Domain::selected;
-    if (selected && stream.selected.empty()) continue;
-    std::visit([&](const auto& op) { run_operation(op, stream, graph); }, operation);
+  Begun step{std::move(plan), {}, {Activations(program_.buffers.size()), {}, {}}};
+  step.stream = make_stream(step.plan);
+  run_operations(step, 0, second_half_);
+  if (depth() > 1) {
+    evaluate(step.stream, std::nullopt);
+    step.graph = {Activations(program_.buffers.size()), {}, {}};
   }
-  evaluate(stream, graph.logits);
-  collect(plan, graph.logits, result);
+  return step;
+}
+
+void MlxExecutor::run_second_half(Begun& step, program::StepResult& result) {
+  run_operations(step, second_half_, program_.operations.size());
+  result.number = step.plan.number;
+  result.sequences.clear();
+  if (step.stream.tokens.empty()) return;
+  evaluate(step.stream, step.graph.logits);
+  collect(step, result);
+}
+
+void MlxExecutor::run_operations(Begun& step, size_t begin, size_t end) {
+  const Stream& stream = step.stream;
+  if (stream.tokens.empty()) return;
+  for (size_t i = begin; i < end; ++i) {
+    const program::Operation& operation = program_.operations[i];
+    const bool selected = domain_of(program_, operation) == program::Domain::selected;
+    if (selected && stream.selected.empty()) continue;
+    std::visit([&](const auto& op) { run_operation(op, stream, step.graph); }, operation);
+  }
 }
 
 void MlxExecutor::apply_slots(const program::StepPlan& plan) {
@@ -158,8 +234,7 @@ MlxExecutor::Stream MlxExecutor::make_stream(const program::StepPlan& plan) {
     const auto count = static_cast<uint32_t>(news[i].size());
     stream.sequences.push_back({sequence.slot, first_row, count, sequence.first_position});
     stream.tokens.insert(stream.tokens.end(), news[i].begin(), news[i].end());
-    const uint32_t wanted =
-        sequence.want == program::Want::nothing ? 0 : std::min(count, sequence.logit_rows);
+    const uint32_t wanted = wanted_rows(sequence);
     for (uint32_t row = count - wanted; row < count; ++row) {
       stream.selected.push_back(first_row + row);
     }
@@ -175,36 +250,11 @@ void MlxExecutor::evaluate(const Stream& stream, const std::optional<mx::array>&
   mx::eval(std::move(outputs));
 }
 
-void MlxExecutor::collect(const program::StepPlan& plan, const std::optional<mx::array>& logits,
-                          program::StepResult& result) {
-  std::optional<mx::array> host;
-  if (logits) {
-    host = mx::contiguous(*logits);
-    host->eval();
-  }
-  const size_t vocabulary = program_.vocabulary;
-  float* row = host ? host->data<float>() : nullptr;
-  for (const program::PlannedSequence& sequence : plan.sequences) {
-    program::SequenceResult entry;
-    const size_t rows = std::min(sequence.count, sequence.logit_rows);
-    if (sequence.want == program::Want::sample) {
-      const auto tokens = history_.tokens(sequence.slot);
-      entry = sampling::sample({row, vocabulary}, sequence.sampler, tokens,
-                               history_.held(sequence.slot));
-      if (entry.sampled) history_.record(sequence.slot, entry.token);
-    } else if (sequence.want == program::Want::logits) {
-      entry.logits.assign(row, row + rows * vocabulary);
-    }
-    if (sequence.want != program::Want::nothing) row += rows * vocabulary;
-    entry.slot = sequence.slot;
-    result.sequences.push_back(std::move(entry));
-  }
-}
-
 /// Drops what a broken step may have left half made, and in any case all that MLX memory holds.
 void MlxExecutor::give_up() noexcept {
   failed_ = true;
   slots_.reset();
+  begun_.clear();
   weights_.clear();
   frequencies_.clear();
   try {
@@ -229,58 +279,6 @@ program::MemoryUse MlxExecutor::memory() const noexcept {
   use.active_bytes = mx::get_active_memory();
   use.peak_bytes = mx::get_peak_memory();
   return use;
-}
-
-void MlxExecutor::run_operation(const program::Embed& op, const Stream& stream, Graph& graph) {
-  graph.activations.write(
-      op.out, embed(op, weight(op.table), index_array(stream.tokens), compute_->dtype));
-}
-
-void MlxExecutor::run_operation(const program::Norm& op, const Stream&, Graph& graph) {
-  graph.activations.write(op.out, norm(graph.activations.read(op.in), optional_weight(op.weight),
-                                       optional_weight(op.bias), op.epsilon, op.weight_offset,
-                                       op.kind));
-}
-
-void MlxExecutor::run_operation(const program::Linear& op, const Stream&, Graph& graph) {
-  graph.activations.write(op.out, linear(graph.activations.read(op.in), weight(op.weight),
-                                         optional_weight(op.bias)));
-}
-
-void MlxExecutor::run_operation(const program::Attention& op, const Stream& stream, Graph& graph) {
-  AttentionContext context;
-  context.q_norm = optional_weight(op.q_norm);
-  context.k_norm = optional_weight(op.k_norm);
-  context.sinks = optional_weight(op.sinks);
-  if (op.rope != program::none) {
-    context.rope = &program_.ropes[op.rope];
-    context.frequencies = frequencies_[op.rope];
-  }
-  const Activations& from = graph.activations;
-  graph.activations.write(op.out, attention(op, context, from.read(op.q), from.read(op.k),
-                                            from.read(op.v), stream.sequences, *slots_));
-}
-
-void MlxExecutor::run_operation(const program::Activate& op, const Stream&, Graph& graph) {
-  std::optional<mx::array> up;
-  if (op.up.width != 0) up = graph.activations.read(op.up);
-  graph.activations.write(op.out, activate(graph.activations.read(op.gate), up, op.kind));
-}
-
-void MlxExecutor::run_operation(const program::Add& op, const Stream&, Graph& graph) {
-  graph.activations.write(
-      op.out, add(graph.activations.read(op.a), graph.activations.read(op.b), op.scale_b));
-}
-
-void MlxExecutor::run_operation(const program::Select& op, const Stream& stream, Graph& graph) {
-  const mx::array rows = graph.activations.read(op.in);
-  const bool all = stream.selected.size() == stream.tokens.size();
-  graph.activations.write(op.out, all ? rows : mx::take(rows, index_array(stream.selected), 0));
-}
-
-void MlxExecutor::run_operation(const program::Head& op, const Stream&, Graph& graph) {
-  graph.logits = head(op, graph.activations.read(op.in), weight(op.weight),
-                      optional_weight(op.bias));
 }
 
 }  // namespace cidery::mlx

@@ -13,6 +13,7 @@ namespace {
 constexpr uint32_t most_buffer_width = 1u << 24;
 constexpr uint32_t most_vocabulary = 1u << 24;
 constexpr uint32_t most_positions = 1u << 28;
+constexpr uint32_t most_ranks = 256;
 constexpr uint32_t most_dimension = 0x7fffffff;
 constexpr uint64_t most_elements = uint64_t{1} << 40;
 
@@ -24,6 +25,10 @@ void check_sizes(const Program& program) {
   }
   if (program.context_length == 0 || program.context_length > most_positions) {
     fail("the context length is out of range");
+  }
+  if (program.ranks == 0 || program.ranks > most_ranks || program.rank >= program.ranks) {
+    fail("rank " + std::to_string(program.rank) + " of " + std::to_string(program.ranks) +
+         " is out of range");
   }
 }
 
@@ -144,6 +149,19 @@ void check_caches(const Program& program) {
   }
 }
 
+void check_layouts(const Program& program) {
+  for (size_t i = 0; i < program.layouts.size(); ++i) {
+    const std::string where = "layout " + std::to_string(i) + ": ";
+    if (program.layouts[i].size() != program.ranks) fail(where + "it has not a width a rank");
+    uint64_t width = 0;
+    for (const uint32_t part : program.layouts[i]) {
+      if (part == 0) fail(where + "a rank has no columns");
+      width += part;
+    }
+    if (width > most_buffer_width) fail(where + "width out of range");
+  }
+}
+
 }  // namespace
 
 void check_program(const Program& program) {
@@ -152,6 +170,7 @@ void check_program(const Program& program) {
   check_parameters(program);
   check_ropes(program);
   check_caches(program);
+  check_layouts(program);
   check_operations(program);
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "base/error.h"
 #include "program/fields.h"
@@ -57,11 +58,12 @@ class Walk {
         written_(program.buffers.size()),
         parameter_used_(program.parameters.size()),
         rope_used_(program.ropes.size()),
-        cache_used_(program.caches.size()) {}
+        cache_used_(program.caches.size()),
+        layout_used_(program.layouts.size()) {}
 
   void run() {
     const size_t count = program_.operations.size();
-    if (count == 0 || !std::holds_alternative<Head>(program_.operations.back())) {
+    if (count == 0 || !ends_well(program_.operations.back())) {
       throw Error("program_invalid", "the last operation has to be head");
     }
     for (at_ = 0; at_ < count; ++at_) {
@@ -116,6 +118,12 @@ class Walk {
   }
 
  private:
+  /// Later ranks of a pipeline send on what they have made.
+  bool ends_well(const Operation& last) const {
+    return std::holds_alternative<Head>(last) ||
+           (program_.rank > 0 && std::holds_alternative<Send>(last));
+  }
+
   [[noreturn]] void fail(const char* field, const std::string& what) const {
     throw Error("program_invalid",
                 "operation " + std::to_string(at_) + " (" + name_ + "): " + field + " " + what);
@@ -163,7 +171,20 @@ class Walk {
 
   void check(const Embed& op) const {
     domain("out", op.out, Domain::tokens);
-    shape("table", op.table, {program_.vocabulary, op.out.width});
+    shape("table", op.table, {rows_of_vocabulary(op.table), op.out.width});
+    part_of_vocabulary(op.table, op.first);
+    if (received_) fail("out", "follows what rank 0 receives");
+  }
+
+  /// Rows of a table or a head: of the whole vocabulary where there is one rank.
+  uint32_t rows_of_vocabulary(uint32_t parameter) const {
+    return program_.ranks == 1 ? program_.vocabulary : program_.parameters[parameter].shape[0];
+  }
+  void part_of_vocabulary(uint32_t parameter, uint32_t first) const {
+    const uint32_t rows = rows_of_vocabulary(parameter);
+    if (first > program_.vocabulary || rows > program_.vocabulary - first) {
+      fail("first", "and the rows from there on reach beyond the vocabulary");
+    }
   }
 
   void check(const Norm& op) const {
@@ -266,9 +287,56 @@ class Walk {
   void check(const Head& op) const {
     if (at_ + 1 != program_.operations.size()) fail("in", "is read by a head that is not the last");
     domain("in", op.in, Domain::selected);
-    shape("weight", op.weight, {program_.vocabulary, op.in.width});
-    vector("bias", op.bias, program_.vocabulary);
+    const uint32_t rows = rows_of_vocabulary(op.weight);
+    shape("weight", op.weight, {rows, op.in.width});
+    vector("bias", op.bias, rows);
+    part_of_vocabulary(op.weight, op.first);
+    if (received_ && rows != program_.vocabulary) fail("weight", "is a part of a pipeline's head");
     if (op.softcap < 0) fail("softcap", "is below 0");
+  }
+
+  void among_ranks(const char* field) const {
+    if (program_.ranks == 1) fail(field, "goes to other ranks, of which there are none");
+  }
+  void other_rank(const char* field, uint32_t rank) const {
+    if (rank >= program_.ranks || rank == program_.rank) fail(field, "is no other rank");
+  }
+
+  void check(const AllSum& op) const {
+    among_ranks("data");
+    if (!written_[op.data.buffer].hold(op.data.column, op.data.column + op.data.width)) {
+      fail("data", "reads columns that nothing has written");
+    }
+  }
+
+  void check(const AllGather& op) {
+    among_ranks("out");
+    if (op.layout >= program_.layouts.size()) fail("layout", "names no layout");
+    layout_used_[op.layout] = true;
+    const std::vector<uint32_t>& layout = program_.layouts[op.layout];
+    width("out", op.out, std::accumulate(layout.begin(), layout.end(), uint64_t{0}));
+    width("in", op.in, layout[program_.rank]);
+    domain("out", op.out, domain_of(op.in));
+    const auto before = std::accumulate(layout.begin(), layout.begin() + program_.rank, 0u);
+    const Columns own{op.out.buffer, op.out.column + before, layout[program_.rank]};
+    if (!same(op.in, own)) apart("in", op.out, op.in);
+  }
+
+  void check(const Send& op) const {
+    among_ranks("in");
+    other_rank("to", op.to);
+  }
+
+  /// Rank 0 begins a step before it ends the one before: what comes back from the last rank starts
+  /// a part of the program that shares no activations with what was before.
+  void check(const Receive& op) {
+    among_ranks("out");
+    other_rank("from", op.from);
+    if (program_.rank > 0) return;
+    if (received_) fail("out", "is received a second time");
+    domain("out", op.out, Domain::selected);
+    received_ = true;
+    written_.assign(written_.size(), {});
   }
 
   void expect_used() const {
@@ -285,12 +353,16 @@ class Walk {
     if (const size_t i = unused(cache_used_); i < cache_used_.size()) {
       throw Error("program_invalid", "cache " + std::to_string(i) + " is used by no operation");
     }
+    if (const size_t i = unused(layout_used_); i < layout_used_.size()) {
+      throw Error("program_invalid", "layout " + std::to_string(i) + " is used by no operation");
+    }
   }
 
   const Program& program_;
   std::vector<WrittenColumns> written_;
-  std::vector<bool> parameter_used_, rope_used_, cache_used_;
+  std::vector<bool> parameter_used_, rope_used_, cache_used_, layout_used_;
   std::vector<Columns> outputs_;
+  bool received_ = false;  // on rank 0
   size_t at_ = 0;
   const char* name_ = "";
 };

@@ -8,7 +8,7 @@ namespace cidery::program {
 namespace {
 
 constexpr uint32_t magic = 0x50444943;  // "CIDP"
-constexpr uint32_t version = 1;
+constexpr uint32_t version = 2;
 constexpr uint32_t longest_name_bytes = 512;
 constexpr uint32_t most_dimensions = 8;
 // Thousands of layers; the checks are quadratic at worst.
@@ -16,7 +16,8 @@ constexpr size_t most_operations = 1u << 16;
 
 // Fewest words that an item of each list takes; a count beyond the bytes is refused by it.
 constexpr uint32_t buffer_words = 3, parameter_words = 6, rope_words = 8, cache_words = 4,
-                   operation_words = 6;
+                   layout_words = 1,
+                   operation_words = 4;
 
 /// Fills an operation's fields from words.
 struct FieldReader {
@@ -96,6 +97,10 @@ Cache read_cache(WordReader& words) {
   return cache;
 }
 
+std::vector<uint32_t> read_layout(WordReader& words) {
+  return words.words(words.u32(), "widths of a layout");
+}
+
 template <typename Op>
 Operation read_fields(WordReader& words) {
   Op op{};
@@ -143,10 +148,14 @@ Program decode_program(std::span<const std::byte> bytes) {
   Program program;
   program.vocabulary = words.u32();
   program.context_length = words.u32();
+  program.rank = words.u32();
+  program.ranks = words.u32();
   program.buffers = read_list<Buffer>(words, "buffers", buffer_words, read_buffer);
   program.parameters = read_list<Parameter>(words, "parameters", parameter_words, read_parameter);
   program.ropes = read_list<Rope>(words, "ropes", rope_words, read_rope);
   program.caches = read_list<Cache>(words, "caches", cache_words, read_cache);
+  program.layouts =
+      read_list<std::vector<uint32_t>>(words, "layouts", layout_words, read_layout);
   program.operations = read_list<Operation>(words, "operations", operation_words, read_operation);
   words.expect_end();
   if (program.operations.size() > most_operations) words.fail("it has too many operations");

@@ -63,7 +63,7 @@ struct Cache {
 };
 
 // One struct an operation; meanings and order in src/model/operations.ts and ops.def.
-struct Embed { Columns out; uint32_t table; float scale; };
+struct Embed { Columns out; uint32_t table; float scale; uint32_t first; };
 struct Norm {
   Columns out, in;
   uint32_t weight, bias;
@@ -84,23 +84,33 @@ struct Attention {
 struct Activate { Columns out, gate, up; uint32_t kind; };
 struct Add { Columns out, a, b; float scale_b; };
 struct Select { Columns out, in; };
-struct Head { Columns in; uint32_t weight, bias; float scale, softcap; };
-using Operation = std::variant<Embed, Norm, Linear, Attention, Activate, Add, Select, Head>;
+struct Head { Columns in; uint32_t weight, bias; float scale, softcap; uint32_t first; };
+struct AllSum { Columns data; };
+struct AllGather { Columns out, in; uint32_t layout; };
+struct Send { Columns in; uint32_t to; };
+struct Receive { Columns out; uint32_t from; };
+using Operation = std::variant<Embed, Norm, Linear, Attention, Activate, Add, Select, Head, AllSum,
+                               AllGather, Send, Receive>;
 
 struct Program {
-  uint32_t vocabulary = 0;
+  uint32_t vocabulary = 0;  // of the model, also where this rank holds a part of it
   uint32_t context_length = 0;
+  uint32_t rank = 0, ranks = 1;
   std::vector<Buffer> buffers;
   std::vector<Parameter> parameters;
   std::vector<Rope> ropes;
   std::vector<Cache> caches;
+  std::vector<std::vector<uint32_t>> layouts;  // columns of each rank's part of what is gathered
   std::vector<Operation> operations;
 };
 
 /// Decodes and checks a program: counts bounded by the bytes, every index in range, widths and
-/// domains that fit, parameter shapes that fit their use, one head and it last, every input written
-/// before it is read and not overwritten while it is (`out` of add may be its `a`), nothing
-/// declared that no operation uses. Throws Error `program_invalid` that names operation and field.
+/// domains that fit, parameter shapes that fit their use, one head and it last (`send` on later
+/// ranks of a pipeline), every input written before it is read and not overwritten while it is
+/// (`out` of add may be its `a`, `in` of allGather its own place in `out`), nothing declared that
+/// no operation uses, messages only between ranks that are there. On rank 0 what follows `receive`
+/// works on the selected rows and reads nothing from before it. Throws Error `program_invalid` that
+/// names operation and field.
 Program decode_program(std::span<const std::byte> bytes);
 
 }  // namespace cidery::program

@@ -7,9 +7,8 @@
 namespace cidery::program {
 namespace {
 
-constexpr uint32_t plan_magic = 0x53444943;    // "CIDS"
 constexpr uint32_t result_magic = 0x52444943;  // "CIDR"
-constexpr uint32_t version = 1;
+constexpr uint32_t result_version = 1;
 
 // Fewest words of an item of each list.
 constexpr uint32_t copy_words = 3, sequence_words = 6, bias_words = 2;
@@ -23,7 +22,9 @@ class PlanReader {
 
   StepPlan read() {
     if (words_.u32() != plan_magic) words_.fail("these bytes are not a step plan");
-    if (words_.u32() != version) words_.fail("the plan's version is not the one this build reads");
+    if (words_.u32() != plan_version) {
+      words_.fail("the plan's version is not the one this build reads");
+    }
     StepPlan plan;
     plan.number = words_.u32();
     read_retired(plan);
@@ -128,15 +129,15 @@ class PlanReader {
 
   void read_want(PlannedSequence& sequence) {
     const uint32_t want = words_.u32();
-    if (want > static_cast<uint32_t>(Want::logits)) fail("what it wants is unknown");
-    sequence.want = static_cast<Want>(want);
+    if (want > want_largest) fail("what it wants is unknown");
+    sequence.want = want == want_largest ? Want::sample : static_cast<Want>(want);
     sequence.logit_rows = words_.u32();
     const uint32_t least = sequence.want == Want::nothing ? 0 : 1;
     const uint32_t most = sequence.want == Want::logits ? sequence.count : least;
     if (sequence.logit_rows < least || sequence.logit_rows > most) {
       fail("its count of logit rows is out of range");
     }
-    if (sequence.want == Want::sample) read_sampler(sequence.sampler);
+    if (want == static_cast<uint32_t>(Want::sample)) read_sampler(sequence.sampler);
   }
 
   float setting(const char* what, float least, float most) {
@@ -195,6 +196,12 @@ class PlanReader {
 
 }  // namespace
 
+bool is_greedy(const Sampler& sampler) noexcept {
+  return sampler.temperature == 0 && sampler.repetition == 1 && sampler.presence == 0 &&
+         sampler.frequency == 0 && sampler.logprobs == 0 && sampler.biases.empty() &&
+         sampler.mask.empty();
+}
+
 StepPlan decode_plan(std::span<const std::byte> bytes, const PlanLimits& limits,
                      std::vector<SlotState>& slots) {
   std::vector<SlotState> after = slots;
@@ -211,7 +218,7 @@ std::vector<std::byte> encode_result(const StepResult& result, uint32_t vocabula
   }
   words.reserve_words(size);
   words.u32(result_magic);
-  words.u32(version);
+  words.u32(result_version);
   words.u32(result.number);
   words.u32(vocabulary);
   words.u32(static_cast<uint32_t>(result.sequences.size()));

@@ -11,6 +11,9 @@
 /// back.
 namespace cidery::program {
 
+inline constexpr uint32_t plan_magic = 0x53444943;  // "CIDS"
+inline constexpr uint32_t plan_version = 1;
+
 /// `to` becomes a copy of the first `positions` positions of `from` before the step runs.
 struct SlotCopy {
   uint32_t from, to, positions;
@@ -32,8 +35,14 @@ struct Sampler {
   std::vector<uint32_t> mask;  // empty, or a bit a token of the vocabulary: 1 allowed
 };
 
+/// Whether the largest logit of a row is all that the sampler looks at.
+bool is_greedy(const Sampler& sampler) noexcept;
+
 enum class TokenSource : uint32_t { literals = 0, last_sample = 1 };
 enum class Want : uint32_t { nothing = 0, sample = 1, logits = 2 };
+/// Stands in an encoded plan for `sample` with a sampler that takes the largest logit, which then
+/// is not written.
+inline constexpr uint32_t want_largest = 3;
 
 /// `count` consecutive positions of one slot, from `first_position`: whatever the slot held from
 /// there on is forgotten.

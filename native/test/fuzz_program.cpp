@@ -20,6 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 #ifndef CIDERY_LIBFUZZER
 int main(int count, char** arguments) {
   using namespace cidery::test;
-  return fuzz_main(count, arguments, encode_program(whole_program()));
+  const int one = fuzz_main(count, arguments, encode_program(whole_program()));
+  return one != 0 ? one : fuzz_main(count, arguments, encode_program(rank_program()));
 }
 #endif

@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #include "group/crypto.h"
@@ -144,6 +146,75 @@ void check_collectives(Groups& groups, const std::string& name, uint32_t rounds,
   });
   check(wrong.load() == 0, name + " of " + std::to_string(groups.size()) + " ranks: " +
                                std::to_string(wrong.load()) + " calls went wrong");
+}
+
+void check_outbox(Groups groups, const std::string& name) {
+  // More than any socket takes, both ways, and small ones behind it.
+  constexpr size_t large = 40 << 20;
+  std::atomic<uint32_t> sent{0}, wrong{0};
+  const auto expect = [&](const Status& status, bool holds) {
+    if (!status.ok()) std::printf("%s: %s\n", name.c_str(), status.message.c_str());
+    if (!status.ok() || !holds) wrong.fetch_add(1);
+  };
+  on_every_rank(groups, [&](uint32_t rank, Group& group) {
+    const uint32_t other = 1 - rank;
+    for (uint32_t round = 0; round < 2; ++round) {
+      const Bytes message = random_bytes(large, round);
+      expect(group.send(message.data(), large, other), true);
+      for (uint32_t i = 0; i < 100; ++i) expect(group.send(&i, sizeof i, other), true);
+      // The other takes nothing before both have sent all.
+      sent.fetch_add(1);
+      while (sent.load() < 2 * (round + 1)) std::this_thread::yield();
+      expect(group.await(other), true);
+      Bytes received(large);
+      expect(group.receive(received.data(), large, other), true);
+      expect({}, received == message);
+      for (uint32_t i = 0; i < 100; ++i) {
+        uint32_t got = 0;
+        expect(group.receive(&got, sizeof got, other), true);
+        expect({}, got == i);
+      }
+      float value = 1;
+      expect(group.all_sum(&value, 1, Element::f32), true);
+      expect({}, value == 2);
+    }
+    // What is told is awaited, too, and for longer than `wait_ms`.
+    uint64_t word = rank;
+    if (rank == 0) std::this_thread::sleep_for(std::chrono::milliseconds(700));
+    if (rank == 1) expect(group.await(0), true);
+    expect(group.broadcast(&word, sizeof word, 0), true);
+    expect({}, word == 0);
+    if (rank == 1) expect(group.await(0), true);
+    if (rank == 0) expect(group.send(&word, sizeof word, 1), true);
+    if (rank == 1) expect(group.receive(&word, sizeof word, 0), true);
+  });
+  check(wrong.load() == 0, name + ": messages that are kept: " + std::to_string(wrong.load()));
+  // What was sent last is handed over by a rank that leaves.
+  const Bytes last = random_bytes(large, 9);
+  std::thread leaving([&] {
+    check(groups[0]->send(last.data(), large, 1).ok(), name + ": the last message");
+    groups[0].reset();
+  });
+  Bytes received(large);
+  check(groups[1]->receive(received.data(), large, 0).ok() && received == last,
+        name + ": the last message is whole");
+  const Status lost = groups[1]->await(0);
+  check(lost.code == "group_peer_lost", name + ": awaits one that has left: " + lost.code);
+  leaving.join();
+}
+
+void check_bound(Groups groups, const std::string& name) {
+  const Bytes megabyte(1 << 20);
+  Status status;
+  for (uint32_t i = 0; i < 1000 && status.ok(); ++i) {
+    status = groups[0]->send(megabyte.data(), megabyte.size(), 1);
+  }
+  check(status.code == "group_failed", name + ": nothing is taken: " + status.code);
+  Bytes received(1 << 20);
+  while (groups[1]->receive(received.data(), received.size(), 0).ok()) {
+  }
+  const Status other = groups[1]->await(0);
+  check(other.code == "group_failed", name + ": the other is told: " + other.code);
 }
 
 void check_mismatches(const std::function<Groups(uint32_t)>& open, const std::string& name) {

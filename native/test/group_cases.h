@@ -45,6 +45,13 @@ std::vector<std::byte> sum_of_parts(uint32_t ranks, size_t count, group::Element
 /// All calls of random sizes: `name` says in failures which backend it is.
 void check_collectives(Groups& groups, const std::string& name, uint32_t rounds, size_t most_bytes);
 
+/// Messages that nobody has asked for yet, and waiting without a call: `groups` are two, whose
+/// `wait_ms` is short.
+void check_outbox(Groups groups, const std::string& name);
+
+/// Two groups that keep few bytes: who takes nothing ends them.
+void check_bound(Groups groups, const std::string& name);
+
 /// Ranks that make different calls: `open` gives groups of that size.
 void check_mismatches(const std::function<Groups(uint32_t)>& open, const std::string& name);
 

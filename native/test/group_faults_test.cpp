@@ -85,7 +85,11 @@ void check_signal(int signal, size_t count, bool only_send, const std::set<std::
   Status status;
   if (only_send) {
     const std::vector<std::byte> much(1 << 20);
-    while (status.ok()) status = group->send(much.data(), much.size(), size - 1);
+    // Slowly enough for what is kept.
+    while (status.ok()) {
+      status = group->send(much.data(), much.size(), size - 1);
+      std::this_thread::sleep_for(5ms);
+    }
   } else {
     status = sum_until_end(*group, count);
   }

@@ -85,6 +85,8 @@ int main() {
     Groups groups = cidery::group::open_local(size);
     check_collectives(groups, "local", 50, 60'000);
   }
-  check_mismatches(cidery::group::open_local, "local");
+  check_mismatches([](uint32_t size) { return cidery::group::open_local(size); }, "local");
+  check_outbox(cidery::group::open_local(2), "local");
+  check_bound(cidery::group::open_local(2, 1 << 20), "local");
   return summary("group_local");
 }

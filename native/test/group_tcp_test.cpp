@@ -12,8 +12,7 @@ namespace {
 
 using group::GroupOptions;
 
-Groups open_tcp(uint32_t size) {
-  GroupOptions options;
+Groups open_tcp(uint32_t size, GroupOptions options = {}) {
   options.connect_ms = 10'000;
   Doors doors(size, options);
   Groups groups(size);
@@ -64,6 +63,7 @@ void check_keys() {
 
 int main() {
   using namespace cidery::test;
+  using cidery::group::GroupOptions;
   if (!cidery::group::crypto_available()) {
     std::printf("group_tcp: 0 passed, 0 failed, skipped: libcrypto is not on this machine\n");
     return 0;
@@ -73,7 +73,12 @@ int main() {
     check_collectives(groups, "tcp", 30, 60'000);
     check_collectives(groups, "tcp, large", 3, 5'000'000);
   }
-  check_mismatches(open_tcp, "tcp");
+  check_mismatches([](uint32_t size) { return open_tcp(size); }, "tcp");
+  GroupOptions options;
+  options.wait_ms = 400;
+  check_outbox(open_tcp(2, options), "tcp");
+  options.kept_bytes = 1 << 20;
+  check_bound(open_tcp(2, options), "tcp");
   check_leaving();
   check_keys();
   return summary("group_tcp");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <stdexcept>
 
 namespace cidery::test {
 namespace {
@@ -116,6 +117,11 @@ struct Run {
       }
       logits.push_back(row);
     });
+  }
+
+  template <class Collective>
+  void operator()(const Collective&) {
+    throw std::logic_error("the oracle is one rank");
   }
 
   /// Rotates the head at `row[start …]`.

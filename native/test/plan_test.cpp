@@ -3,11 +3,13 @@
 #include <cstring>
 #include <functional>
 
+#include "program/plan_encoding.h"
 #include "program/slot_history.h"
 #include "test/check.h"
 #include "test/plan_words.h"
 
-/// decode_plan over a run of plans, encode_result, and the history of slots.
+/// decode_plan over a run of plans, what other ranks get of one, encode_result, and the history of
+/// slots.
 using namespace cidery;
 using namespace cidery::program;
 using cidery::test::check;
@@ -158,6 +160,39 @@ void samplers() {
   sampler_refused("allows no token", [](Sampler& s) { s.mask = {0, 0xffffff00u}; });
 }
 
+void followers() {
+  StepPlan plan = plan_of({tokens_at(1, 3, {1, 2}), tokens_at(0, 5, {3}),
+                           tokens_at(2, 0, {4, 5}, Want::logits),
+                           tokens_at(3, 0, {6}, Want::nothing)});
+  plan.number = 77;
+  plan.copies = {{0, 2, 4}};
+  plan.sequences[0].sampler.temperature = 0.5f;
+  plan.sequences[2].logit_rows = 2;
+  std::vector<SlotState> slots = busy();
+  const StepPlan heard = decode_plan(encode_follower_plan(plan), limits, slots);
+  plan.sequences[0].want = Want::logits;
+  plan.sequences[0].sampler = {};
+  check(encode_plan(heard) == encode_plan(plan), "followers get a plan without samplers");
+  check(equal(slots, {{6, true}, {5, false}, {2, false}, {1, false}}), "and keep the same slots");
+}
+
+void largest() {
+  const auto is_enough = [](auto change) {
+    Sampler sampler;
+    change(sampler);
+    return is_greedy(sampler);
+  };
+  check(is_enough([](Sampler& s) { s = {0, 0.5f, 0.5f, 3, 1, 0, 0, 7, 2, 5, 0, {}, {}}; }),
+        "greedy: filters, seed and choice change nothing");
+  check(!is_enough([](Sampler& s) { s.temperature = 0.1f; }), "temperature");
+  check(!is_enough([](Sampler& s) { s.repetition = 1.1f; }), "repetition");
+  check(!is_enough([](Sampler& s) { s.presence = 0.1f; }), "presence");
+  check(!is_enough([](Sampler& s) { s.frequency = -0.1f; }), "frequency");
+  check(!is_enough([](Sampler& s) { s.logprobs = 1; }), "logprobs");
+  check(!is_enough([](Sampler& s) { s.biases = {{1, 0}}; }), "biases");
+  check(!is_enough([](Sampler& s) { s.mask = {~0u, ~0u}; }), "a mask");
+}
+
 void results() {
   StepResult result;
   result.number = 9;
@@ -210,6 +245,8 @@ int main() {
   positions();
   retired_and_copies();
   samplers();
+  followers();
+  largest();
   results();
   history();
   return test::summary("plan");

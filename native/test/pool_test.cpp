@@ -7,7 +7,6 @@
 #include <memory>
 #include <string>
 
-#include "cpu/cores.h"
 #include "test/check.h"
 
 /// The thread pool: every task once, whatever the threads do.
@@ -42,7 +41,7 @@ void check_calls() {
     check(pool.threads() == threads, "as many threads as asked for");
     run_calls(pool, std::to_string(threads) + " threads", 3000);
   }
-  check(Pool(0).threads() == cpu::allowed_cores(), "one thread a core");
+  check(Pool(0).threads() == allowed_cores(), "one thread a core");
 }
 
 /// A call waits for its tasks, not for threads: it ends although some workers never get a core of
@@ -50,7 +49,7 @@ void check_calls() {
 void check_neighbour() {
   std::atomic<bool> stop{false};
   std::vector<std::thread> neighbours;
-  for (uint32_t i = 0; i < cpu::allowed_cores(); ++i) {
+  for (uint32_t i = 0; i < allowed_cores(); ++i) {
     neighbours.emplace_back([&stop] {
       while (!stop.load(std::memory_order_relaxed)) {
       }
@@ -97,14 +96,13 @@ void check_nesting() {
 }
 
 void check_quotas() {
-  using cpu::quota_cores;
   check(quota_cores("200000 100000") == 2u, "two cores");
   check(quota_cores("250000 100000") == 2u, "rounded down");
   check(quota_cores("50000 100000") == 1u, "at least one");
   for (const char* text : {"max 100000", "", "-1 100000", "100000", "100000 ", "100000 0", "a b"}) {
     check(!quota_cores(text).has_value(), std::string("no limit: '") + text + "'");
   }
-  check(cpu::allowed_cores() >= 1, "there is a core");
+  check(allowed_cores() >= 1, "there is a core");
 }
 
 }  // namespace

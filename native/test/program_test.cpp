@@ -9,6 +9,8 @@ using namespace cidery;
 using namespace cidery::program;
 using cidery::test::check;
 using cidery::test::encode_program;
+using cidery::test::pipeline_program;
+using cidery::test::rank_program;
 using cidery::test::whole_program;
 
 namespace {
@@ -23,13 +25,18 @@ std::string refusal(std::span<const std::byte> bytes) {
   return "";
 }
 
-/// The whole program with one change is refused, and the message says `expected`.
-void refused(const std::string& expected, const std::function<void(Program&)>& change) {
-  Program program = whole_program();
+using Change = std::function<void(Program&)>;
+
+/// The program with one change is refused, and the message says `expected`.
+void refused_of(Program program, const std::string& expected, const Change& change) {
   change(program);
   const std::string message = refusal(encode_program(program));
   check(message.find(expected) != std::string::npos,
         "refused with '" + expected + "', not '" + message + "'");
+}
+
+void refused(const std::string& expected, const Change& change) {
+  refused_of(whole_program(), expected, change);
 }
 
 template <typename Op>
@@ -38,13 +45,16 @@ Op& op(Program& program, size_t index) {
 }
 
 void round_trip() {
-  const auto bytes = encode_program(whole_program());
-  const Program decoded = decode_program(bytes);
-  check(encode_program(decoded) == bytes, "a program decodes to what was encoded");
+  for (const Program& program : {whole_program(), rank_program(), pipeline_program()}) {
+    const auto bytes = encode_program(program);
+    check(refusal(bytes).empty(), "a program is taken, not refused with " + refusal(bytes));
+    const Program decoded = decode_program(bytes);
+    check(encode_program(decoded) == bytes, "a program decodes to what was encoded");
+  }
 }
 
 void hostile_bytes() {
-  const auto bytes = encode_program(whole_program());
+  const auto bytes = encode_program(rank_program());
   for (size_t size = 0; size < bytes.size(); ++size) {
     if (refusal(std::span(bytes).first(size)).empty()) {
       check(false, "a program cut to " + std::to_string(size) + " bytes is refused");
@@ -171,6 +181,88 @@ void order_and_places() {
   refused("cache 1 is used by no", [](Program& p) { p.caches.push_back(p.caches[0]); });
 }
 
+void ranks() {
+  const auto refuse = [](const std::string& expected, const Change& change) {
+    refused_of(rank_program(), expected, change);
+  };
+  refuse("rank 3 of 3 is out", [](Program& p) { p.rank = 3; });
+  refuse("rank 0 of 0 is out", [](Program& p) { p.rank = p.ranks = 0; });
+  refuse("rank 1 of 257 is out", [](Program& p) { p.ranks = 257; });
+  refuse("layout 1: it has not a width a rank", [](Program& p) { p.layouts[1].push_back(1); });
+  refuse("layout 0: a rank has no columns", [](Program& p) { p.layouts[0][0] = 0; });
+  refuse("layout 0: width out of range", [](Program& p) { p.layouts[0][0] = 1u << 24; });
+  refuse("layout 2 is used by no", [](Program& p) { p.layouts.push_back({1, 1, 1}); });
+  refuse("(embed): first and the rows", [](Program& p) { op<Embed>(p, 0).first = 61; });
+  refuse("(embed): first and the rows", [](Program& p) { op<Embed>(p, 0).first = 0xfffffff0; });
+  refuse("('embed') has to have the shape [40, 32]",
+         [](Program& p) { p.parameters[0].shape = {40, 64}; });
+  refuse("(head): first and the rows", [](Program& p) { op<Head>(p, 15).first = 61; });
+  refuse("(head): bias ('head.bias')", [](Program& p) { p.parameters[11].shape = {100}; });
+  refuse("(allSum): data reads columns that nothing",
+         [](Program& p) { op<AllSum>(p, 1).data = {5, 0, 32}; });
+  refuse("(allSum): data reaches beyond",
+         [](Program& p) { op<AllSum>(p, 1).data = {0, 1, 32}; });
+  refuse("(allGather): layout names no", [](Program& p) { op<AllGather>(p, 3).layout = 2; });
+  refuse("(allGather): out is 64 columns wide and has to be 96",
+         [](Program& p) { op<AllGather>(p, 3).layout = 1; });
+  refuse("(allGather): in is 24 columns wide and has to be 32",
+         [](Program& p) { op<AllGather>(p, 3).in.width = 24; });
+  refuse("(allGather): in is overwritten", [](Program& p) {
+    op<Norm>(p, 2).out.column = 16;
+    op<AllGather>(p, 3).in.column = 16;
+  });
+  refuse("(allGather): out has to hold the selected",
+         [](Program& p) { p.buffers[8].domain = Domain::tokens; });
+  refuse("(send): to is no other", [](Program& p) { op<Send>(p, 11).to = 1; });
+  refuse("(send): to is no other", [](Program& p) { op<Send>(p, 11).to = 3; });
+  refuse("(send): in reads columns that nothing",
+         [](Program& p) { op<Send>(p, 11).in.buffer = 8; });
+  refuse("(receive): from is no other", [](Program& p) { op<Receive>(p, 12).from = 1; });
+}
+
+/// What belongs to several ranks is refused on one.
+void one_rank() {
+  const Columns hidden{0, 0, 32};
+  const auto refuse = [](const std::string& expected, Operation operation) {
+    refused(expected, [&](Program& p) {
+      p.layouts = {{32}};
+      p.operations.insert(p.operations.begin() + 1, operation);
+    });
+  };
+  refuse("(allSum): data goes to other ranks", AllSum{hidden});
+  refuse("(allGather): out goes to other ranks", AllGather{{1, 0, 32}, hidden, 0});
+  refuse("(send): in goes to other ranks", Send{hidden, 0});
+  refuse("(receive): out goes to other ranks", Receive{hidden, 0});
+  refused("(embed): first and the rows", [](Program& p) { op<Embed>(p, 0).first = 1; });
+  refused("('head') has to have the shape [40, 32]",
+          [](Program& p) { p.parameters[10].shape = {39, 32}; });
+}
+
+void pipelines() {
+  const auto refuse = [](const std::string& expected, const Change& change) {
+    refused_of(pipeline_program(), expected, change);
+  };
+  refuse("the last operation has to be head", [](Program& p) { p.operations.resize(10); });
+  Program follower = pipeline_program();
+  follower.rank = 2;
+  follower.operations.resize(10);
+  follower.parameters.resize(10);
+  check(refusal(encode_program(follower)).empty(), "a later rank ends by sending");
+  refuse("(receive): out has to hold the selected",
+         [](Program& p) { op<Receive>(p, 10).out.buffer = 0; });
+  refuse("(receive): out is received a second time", [](Program& p) {
+    p.operations.insert(p.operations.begin() + 10, p.operations[10]);
+  });
+  // The first half of the next step may have run in between.
+  refuse("(select): in reads columns that nothing", [](Program& p) {
+    p.operations.insert(p.operations.begin() + 11, Select{{6, 0, 32}, {0, 0, 32}});
+  });
+  refuse("(embed): out follows what rank 0 receives", [](Program& p) {
+    p.operations.insert(p.operations.begin() + 11, p.operations[0]);
+  });
+  refuse("(head): weight is a part of a pipeline's head", [](Program& p) { p.vocabulary = 41; });
+}
+
 }  // namespace
 
 int main() {
@@ -180,5 +272,8 @@ int main() {
   indices_and_columns();
   shapes_and_widths();
   order_and_places();
+  ranks();
+  one_rank();
+  pipelines();
   return test::summary("program");
 }

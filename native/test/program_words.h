@@ -71,7 +71,8 @@ inline void write_rope(WordWriter& words, const program::Rope& rope) {
 
 inline std::vector<std::byte> encode_program(const program::Program& program) {
   WordWriter words;
-  for (const uint32_t word : {0x50444943u, 1u, program.vocabulary, program.context_length}) {
+  for (const uint32_t word : {0x50444943u, 2u, program.vocabulary, program.context_length,
+                              program.rank, program.ranks}) {
     words.u32(word);
   }
   write_list(words, program.buffers, [&](const program::Buffer& buffer) {
@@ -86,6 +87,9 @@ inline std::vector<std::byte> encode_program(const program::Program& program) {
          {cache.key_heads, cache.head_width, cache.value_width, cache.window}) {
       words.u32(size);
     }
+  });
+  write_list(words, program.layouts, [&](const std::vector<uint32_t>& layout) {
+    write_list(words, layout, [&](uint32_t width) { words.u32(width); });
   });
   write_list(words, program.operations, [&](const program::Operation& operation) {
     words.u32(operation_code(operation));
@@ -123,7 +127,7 @@ inline program::Program whole_program() {
   out.caches = {{2, 8, 8, 16}};
   const Columns hidden{0, 0, 32}, normed{1, 0, 32}, update{5, 0, 32}, last{6, 0, 32};
   out.operations = {
-      Embed{hidden, 0, 1},
+      Embed{hidden, 0, 1, 0},
       Norm{normed, hidden, 1, 2, 1e-5f, 0, 1},
       Linear{{2, 0, 64}, normed, 3, 4},
       Attention{{3, 0, 32}, {2, 0, 32}, {2, 32, 16}, {2, 48, 16}, 0,   4, 2, 8,    8, 0.35f, 30,
@@ -134,8 +138,44 @@ inline program::Program whole_program() {
       Linear{update, {2, 0, 64}, 9, none},
       Add{hidden, hidden, update, 0.5f},
       Select{last, hidden},
-      Head{last, 10, 11, 1, 30},
+      Head{last, 10, 11, 1, 30, 0},
   };
+  return out;
+}
+
+/// `whole_program` as rank 1 of 3 would run it: sums in place, parts that are gathered out of their
+/// own place and out of another buffer, messages, and a part of the vocabulary.
+inline program::Program rank_program() {
+  using namespace program;
+  Program out = whole_program();
+  out.rank = 1;
+  out.ranks = 3;
+  out.vocabulary = 100;
+  out.layouts = {{8, 32, 24}, {32, 32, 32}};
+  out.buffers.push_back({"parts", 64, Domain::tokens});
+  out.buffers.push_back({"three", 96, Domain::selected});
+  const Columns hidden{0, 0, 32}, last{6, 0, 32};
+  auto& operations = out.operations;
+  std::get<Embed>(operations[0]).first = 30;
+  std::get<Head>(operations[10]).first = 60;
+  operations.insert(operations.begin() + 10, AllGather{{8, 0, 96}, last, 1});
+  operations.insert(operations.begin() + 9,
+                    {Operation{Send{hidden, 2}}, Operation{Receive{hidden, 0}}});
+  operations.insert(operations.begin() + 2, AllGather{{7, 0, 64}, {7, 8, 32}, 0});
+  std::get<Norm>(operations[1]).out = {7, 8, 32};
+  std::get<Linear>(operations[3]).in = {7, 16, 32};
+  operations.insert(operations.begin() + 1, AllSum{hidden});
+  return out;
+}
+
+/// Rank 0 of a pipeline of three, with one layer.
+inline program::Program pipeline_program() {
+  using namespace program;
+  Program out = whole_program();
+  out.ranks = 3;
+  const Columns hidden{0, 0, 32}, last{6, 0, 32};
+  out.operations[9] = Receive{last, 2};
+  out.operations.insert(out.operations.begin() + 9, Send{hidden, 1});
   return out;
 }
 

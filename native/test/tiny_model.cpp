@@ -63,12 +63,12 @@ TinyModel::TinyModel(const Traits& traits, uint64_t seed) : traits_(traits), sta
   program.context_length = 4096;
   program.ropes.push_back(t.rope);
   const uint32_t table = matrix("embed.weight", t.vocabulary, t.hidden);
-  program.operations.push_back(program::Embed{{x_, 0, t.hidden}, table, t.embed_scale});
+  program.operations.push_back(program::Embed{{x_, 0, t.hidden}, table, t.embed_scale, 0});
   for (uint32_t i = 0; i < t.layers; ++i) layer(i);
   program.operations.push_back(program::Select{{last, 0, t.hidden}, {x_, 0, t.hidden}});
   norm("norm", {last, 0, t.hidden}, {last, 0, t.hidden});
   program.operations.push_back(program::Head{
-      {last, 0, t.hidden}, table, none, t.logit_scale, t.logit_softcap});
+      {last, 0, t.hidden}, table, none, t.logit_scale, t.logit_softcap, 0});
   std::string name = std::string(P_tmpdir) + "/cidery-test-XXXXXX";
   const int descriptor = ::mkstemp(name.data());
   if (descriptor < 0) throw std::runtime_error("no temporary file");

@@ -139,6 +139,12 @@ export const limits = {
   /** Names of tensors that an error lists before it only counts the rest. */
   modelErrorNames: 5,
 
+  // ranks of one model
+  /** More ranks than people's machines make a cluster of; their messages grow with each. */
+  ranksMax: 64,
+  /** A share of a rank is a weight; up to here products of it and any size stay exact enough. */
+  rankShareMax: 1e12,
+
   // rank: loading
   /** Bytes read between two reports of progress: a tenth of a second of a fast disk. */
   loadBatchBytes: 128 * 1024 * 1024,
@@ -192,10 +198,24 @@ export const limits = {
    */
   rankSilenceMs: 15_000,
   /**
+   * A process that gives no native sign of life for this long is stopped, and a rank of a group of
+   * which the others hear nothing is lost. Signs come twice a second and wait for nothing but a
+   * core. CIDERY_SILENCE_MS sets it.
+   */
+  rankStoppedMs: 3_000,
+  /** Least that it can be set to: three signs. */
+  rankStoppedLeastMs: 1_500,
+  /** Beyond it nobody waits for an answer. */
+  rankStoppedMostMs: 600_000,
+  /**
    * A single step that takes longer is stuck: 256 prompt tokens of a large model on a slow machine
    * take a minute.
    */
   rankStepMs: 300_000,
+  /** A rank's loss reaches the daemon and the other ranks at the same moment; its reason is first. */
+  groupCauseMs: 250,
+  /** A rank waits so long for others that still read their weights: 350 GB at 200 MB/s. */
+  groupConnectMs: 1_800_000,
   /** From a request to leave to SIGTERM, and from there to SIGKILL. */
   rankLeaveMs: 1_000,
   rankTerminateMs: 1_000,
@@ -220,6 +240,8 @@ export const limits = {
    * anew.
    */
   instanceStartsMax: 4,
+  /** The same for several ranks; then fewer are tried. */
+  groupStartsMax: 3,
   instanceRestartDelayMs: 250,
   /** A rank that has been ready for so long, or has brought anything, was no failed start. */
   instanceProvenMs: 10_000,

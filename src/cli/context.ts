@@ -24,6 +24,12 @@ export interface EngineFlags {
   readonly kvMemory?: number;
 }
 
+/** Flags that split a model; `run` and `debug` share them. */
+export interface SplitFlags {
+  readonly ranks?: number;
+  readonly split?: 'tensor' | 'pipeline' | 'auto';
+}
+
 export function commandContext(
   flags: { readonly json?: boolean; readonly home?: string },
   signal: AbortSignal,
@@ -42,7 +48,10 @@ function cideryHome(flag: string | undefined, environment: Environment): string 
   return named === undefined || named === '' ? join(homedir(), '.cidery') : resolve(named);
 }
 
-export function nodeSettings(context: CommandContext, flags: EngineFlags): NodeSettings {
+export function nodeSettings(
+  context: CommandContext,
+  flags: EngineFlags & SplitFlags,
+): NodeSettings {
   return {
     home: context.home,
     environment: context.environment,
@@ -51,6 +60,8 @@ export function nodeSettings(context: CommandContext, flags: EngineFlags): NodeS
     contextLength: flags.context ?? null,
     cacheBytes: flags.kvMemory ?? null,
     threads: flags.threads ?? 0,
+    ranks: flags.ranks ?? 1,
+    split: flags.split ?? 'auto',
   };
 }
 

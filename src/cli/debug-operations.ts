@@ -1,7 +1,8 @@
 import { resolve } from 'node:path';
 import { CideryError } from '../base/error.ts';
 import type { ModelId } from '../base/ids.ts';
-import { buildModel } from '../model/model.ts';
+import { buildModel, weightFileBytes } from '../model/model.ts';
+import { chooseSplit } from '../model/split/plan.ts';
 import type { CideryNode } from '../node/node.ts';
 import { realDisk } from '../platform/real-disk.ts';
 import type { CommandContext } from './context.ts';
@@ -15,7 +16,6 @@ import type {
 } from './debug-request.ts';
 import { plainSampling } from './local-answerer.ts';
 import { requireModel } from './local-models.ts';
-import { refuseSplit } from './refuse-split.ts';
 
 type Reply = Record<string, unknown>;
 
@@ -23,12 +23,14 @@ type Reply = Record<string, unknown>;
 export class DebugOperations {
   readonly #context: CommandContext;
   readonly #node: CideryNode;
+  readonly #precise: boolean;
   /** What names came to, so that a session reads each model's files once. */
   readonly #models = new Map<string, ModelId>();
 
-  constructor(context: CommandContext, node: CideryNode) {
+  constructor(context: CommandContext, node: CideryNode, precise: boolean) {
     this.#context = context;
     this.#node = node;
+    this.#precise = precise;
   }
 
   async logits({ model, ids, last, out }: LogitsRequest): Promise<Reply> {
@@ -78,20 +80,24 @@ export class DebugOperations {
 
   /** From config and headers alone: nothing is loaded. */
   async parameters(request: ParametersRequest): Promise<Reply> {
-    refuseSplit({
-      ...(request.ranks === undefined ? {} : { ranks: request.ranks }),
-      ...(request.split === undefined ? {} : { split: request.split }),
-    });
     const manifest = await this.#node.manifest(await this.#model(request.model));
-    const { parameters, sources } = buildModel(manifest);
-    const parts = sources?.flatMap((source) => source.parts) ?? [];
-    const bytes = parts.reduce((sum, { entry }) => sum + entry.byteLength, 0);
-    const tensors = parameters.map(({ path, shape, split }) => ({
-      path,
-      shape,
-      split: split.kind,
-    }));
-    return { ranks: [{ bytes, tensors }] };
+    const ranks = request.ranks ?? 1;
+    const wanted = request.split ?? 'auto';
+    const kind = wanted === 'auto' ? chooseSplit(buildModel(manifest).spec, ranks) : wanted;
+    return {
+      ranks: Array.from({ length: ranks }, (_, rank) => {
+        const split = { kind, rank, ranks, shares: null };
+        const model = buildModel(manifest, { split, precise: this.#precise });
+        return {
+          bytes: weightFileBytes(model),
+          tensors: model.parameters.map(({ path, shape, part }) => ({
+            path,
+            shape,
+            split: part.split,
+          })),
+        };
+      }),
+    };
   }
 
   /** All rows at once; the prompts' time ends with the last row's first token. */

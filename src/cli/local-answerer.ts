@@ -117,13 +117,14 @@ export const plainSampling: GenerateOptions['sampling'] = {
   logitBias: [],
 };
 
-/** A rank reports its memory with every ping; the next report knows of all that has been. */
+/** Ranks report their memory with every ping; the next reports know of all that has been. */
 async function peakBytes(instance: Instance): Promise<number> {
   const before = instance.report;
   const until = performance.now() + 3 * limits.rankPingMs;
   while (instance.report === before && performance.now() < until) {
     await realClock.sleep(limits.rankPingMs / 10);
   }
-  const opened = instance.state.kind === 'ready' ? instance.state.opened.memory.peakBytes : 0;
-  return Math.max(instance.report?.memory.peakBytes ?? 0, opened);
+  return instance.members.reduce((sum, { report, opened }) => {
+    return sum + Math.max(report?.memory.peakBytes ?? 0, opened?.memory.peakBytes ?? 0);
+  }, 0);
 }

@@ -9,8 +9,12 @@ import {
   seedDigits,
   temperature,
 } from './arguments.ts';
-import type { SplitFlags } from './refuse-split.ts';
-import { commandContext, type CommandContext, type EngineFlags } from './context.ts';
+import {
+  commandContext,
+  type CommandContext,
+  type EngineFlags,
+  type SplitFlags,
+} from './context.ts';
 
 /** What `--json` and `--home` come to, in any command. */
 interface CommonFlags {
@@ -49,10 +53,14 @@ function engineOptions(command: Command): Command {
 
 function splitOptions(command: Command): Command {
   return command
-    .option('--ranks <n>', 'ranks to split the model over', positiveInteger)
+    .option('--ranks <n>', 'processes to split the model over (default: 1)', positiveInteger)
     .addOption(
       new Option('--split <kind>', 'how to split it').choices(['tensor', 'pipeline', 'auto']),
-    );
+    )
+    .hook('preAction', (_, action) => {
+      const { ranks, split = 'auto' } = action.opts<SplitFlags>();
+      if (split !== 'auto' && ranks === undefined) action.error('error: --split needs --ranks N');
+    });
 }
 
 function addServing(program: Command, context: MakeContext): void {

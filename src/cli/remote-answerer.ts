@@ -2,20 +2,24 @@ import type { ApiClient, CompletionFields } from '../api/client.ts';
 import { limits } from '../base/limits.ts';
 import type { ModelId } from '../base/ids.ts';
 import type { Answer, Answerer, AnswerOptions, Question } from './answerer.ts';
-import type { CommandContext } from './context.ts';
+import type { InstanceView, NewDeployment } from '../node/cluster-state.ts';
+import type { CommandContext, SplitFlags } from './context.ts';
 import { waitUntilReady } from './wait-until-ready.ts';
 
+/** What an instance has to be like; what is not named may be anything. */
+export interface WantedInstance extends SplitFlags {
+  readonly precise?: boolean;
+}
+
 /**
- * Answers through the node that runs on this machine: with an instance of the model in the wanted
- * mode if there is one, else with one that is made for this call and removed after it.
- *
- * @param mode null: whatever the node runs the model in
+ * Answers through the node that runs on this machine: with an instance of the model that is as
+ * wanted if there is one, else with one that is made for this call and removed after it.
  */
 export async function remoteAnswerer(
   context: CommandContext,
   client: ApiClient,
   model: ModelId,
-  mode: 'precise' | null,
+  wanted: WantedInstance,
 ): Promise<Answerer> {
   const { signal } = context;
   const { instances } = await client.state(signal);
@@ -23,12 +27,10 @@ export async function remoteAnswerer(
     (instance) =>
       instance.model === model &&
       (instance.state === 'ready' || instance.state === 'starting') &&
-      (mode === null || instance.plan.mode === mode),
+      matches(instance.plan, wanted),
   );
   const own =
-    found === undefined
-      ? await client.deploy(mode === null ? { model } : { model, mode }, signal)
-      : null;
+    found === undefined ? await client.deploy({ model, ...deploymentOf(wanted) }, signal) : null;
   const deployment = found?.deployment ?? own?.id ?? '';
   const close = async (): Promise<void> => {
     // The call's own signal may be what ends it; the instance has to go all the same.
@@ -45,6 +47,22 @@ export async function remoteAnswerer(
     answer: (question, options, onText, stop) =>
       answerOver(client, fieldsOf(deployment, question, options), onText, stop),
     close,
+  };
+}
+
+function matches(plan: InstanceView['plan'], wanted: WantedInstance): boolean {
+  const { precise, ranks, split } = wanted;
+  if (precise === true && plan.mode !== 'precise') return false;
+  if (ranks === undefined) return true;
+  const sameKind = ranks === 1 || split === undefined || split === 'auto' || plan.kind === split;
+  return plan.ranks === ranks && sameKind;
+}
+
+function deploymentOf({ precise, ranks, split }: WantedInstance): Omit<NewDeployment, 'model'> {
+  return {
+    ...(precise === true ? { mode: 'precise' as const } : {}),
+    ...(ranks === undefined ? {} : { ranks }),
+    ...(split === undefined ? {} : { split }),
   };
 }
 

@@ -143,6 +143,8 @@ function longProgram(): Program {
   return {
     vocabulary: wide,
     contextLength: longTokens,
+    rank: 0,
+    ranks: 1,
     buffers: [
       { name: 'even', width: wide, domain: 'tokens' },
       { name: 'odd', width: wide, domain: 'tokens' },
@@ -151,11 +153,15 @@ function longProgram(): Program {
     parameters: [{ path: 'weight', shape: [wide, wide], storage: { kind: 'dense' } }],
     ropes: [],
     caches: [],
+    layouts: [],
     operations: [
-      { kind: 'embed', fields: { out: whole(0), table: 0, scale: 1 } },
+      { kind: 'embed', fields: { out: whole(0), table: 0, scale: 1, first: 0 } },
       ...products,
       { kind: 'select', fields: { out: whole(2), in: whole(0) } },
-      { kind: 'head', fields: { in: whole(2), weight: 0, bias: null, scale: 1, softcap: 0 } },
+      {
+        kind: 'head',
+        fields: { in: whole(2), weight: 0, bias: null, scale: 1, softcap: 0, first: 0 },
+      },
     ],
   };
 }

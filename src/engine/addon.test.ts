@@ -117,7 +117,7 @@ describe('twins of C++ tables', () => {
 
 describe('opening', () => {
   test('info names the build', () => {
-    expect(addon.info()).toMatchObject({ addon: 'mlx', abi: '1', mlx: '0.32.4' });
+    expect(addon.info()).toMatchObject({ addon: 'mlx', abi: '2', mlx: '0.32.4' });
   });
 
   test.each([
@@ -256,7 +256,7 @@ describe('calls', () => {
 
   test('closing rejects what waits, and a closed handle stays closed', async () => {
     // Long steps, so that most still wait when the engine is closed.
-    const positions = 4096;
+    const positions = 1 << 17;
     const engine = await readyEngine({ positions });
     const tokens = Array.from({ length: positions }, () => 1);
     const next = plan(1, [{ slot: 0, firstPosition: 0, tokens, want: drawn }]);

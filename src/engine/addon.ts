@@ -58,6 +58,30 @@ export interface EngineMemory {
 }
 
 export type EngineHandle = number & { readonly __kind: 'engine' };
+export type ListenerHandle = number & { readonly __kind: 'listener' };
+
+/** Where a rank waits for the others of its group. */
+export interface GroupAddress {
+  /** A numeric IPv4 or IPv6 address. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The ranks that share a model, in one attempt to run it. */
+export interface GroupOptions {
+  /** The program's, as is the number of addresses. */
+  readonly rank: number;
+  /** Of every rank, in rank order. */
+  readonly addresses: readonly GroupAddress[];
+  /** 32 bytes that nobody else knows. */
+  readonly key: Uint8Array;
+  /** Until every rank has connected to every other. */
+  readonly connectMs: number;
+  /** A rank of which nothing was heard for so long is lost. */
+  readonly silenceMs: number;
+  /** Longest wait for a rank that is alive and sends no data. */
+  readonly waitMs: number;
+}
 
 /**
  * The face of both addons. Everything that computes runs on the engine's own step thread, in the
@@ -65,7 +89,7 @@ export type EngineHandle = number & { readonly __kind: 'engine' };
  * is refused (`engine_closed`).
  */
 export interface Addon {
-  /** Facts of this build, such as `{"addon":"mlx","mlx":"0.32.4","gpu":"false","abi":"1"}`. */
+  /** Facts of this build, such as `{"addon":"mlx","mlx":"0.32.4","gpu":"false","abi":"2"}`. */
   info(): Record<string, string>;
   /**
    * Checks the program and starts the step thread. Throws `program_invalid`, `device_unavailable`.
@@ -73,12 +97,39 @@ export interface Addon {
   openEngine(options: EngineOptions): EngineHandle;
   /** Reads parameters from disk, in order. */
   loadParameters(engine: EngineHandle, sources: readonly ParameterSource[]): Promise<void>;
-  /** Rejects with `parameter_missing` when something was not loaded. */
+  /** A port of this rank for the others. Throws `group_listen_failed`. */
+  listenGroup(host: string): { readonly handle: ListenerHandle; readonly port: number };
+  /** Of a listener with which no group was joined. */
+  closeListener(listener: ListenerHandle): void;
+  /**
+   * Meets the other ranks of the program, each of which has listened; before `bind`. The listener
+   * is used up. Rejects with `group_connect_failed`, `group_refused` (another key).
+   */
+  joinGroup(engine: EngineHandle, listener: ListenerHandle, group: GroupOptions): Promise<void>;
+  /**
+   * All ranks of a group bind at the same time. Rejects with `parameter_missing` when something was
+   * not loaded, `rank_disagrees` when the ranks were opened with other settings.
+   */
   bind(engine: EngineHandle): Promise<void>;
-  /** One step; resolves with the encoded result (src/engine/step-plan.ts). */
+  /**
+   * One step; resolves with the encoded result (src/engine/step-plan.ts). Rank 0 of a pipeline runs
+   * as many at once as it has ranks. Rejects with `group_peer_lost`, `group_silent`,
+   * `group_timeout`, `group_corrupt`, `group_mismatch`, `group_failed`, `rank_disagrees` where the
+   * group has failed, and `engine_broken` ever after.
+   */
   step(engine: EngineHandle, plan: Uint8Array): Promise<Uint8Array>;
+  /**
+   * Ranks above 0: makes the steps of rank 0 until that leaves in order. Rejects with the codes of
+   * `step`, and with `engine_closed` when it is closed meanwhile.
+   */
+  follow(engine: EngineHandle): Promise<void>;
+  /** Steps that this engine has made. */
+  stepsDone(engine: EngineHandle): number;
   memory(engine: EngineHandle): EngineMemory;
-  /** Frees all of it; pending calls reject first. */
+  /**
+   * Frees all of it; calls that wait reject first, those that run end first. The other ranks of a
+   * group that rank 0 closes end without an error.
+   */
   closeEngine(engine: EngineHandle): Promise<void>;
   /**
    * Starts a native thread that polls the inherited descriptor and leaves the process

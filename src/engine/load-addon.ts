@@ -10,14 +10,19 @@ import type { Addon } from './addon.ts';
 export type AddonName = 'cpu' | 'mlx';
 
 /** The face of the addon that this code was written for; see native/addon/executors.cpp. */
-const abi = '1';
+const abi = '2';
 
 const methods = [
   'info',
   'openEngine',
   'loadParameters',
+  'listenGroup',
+  'closeListener',
+  'joinGroup',
   'bind',
   'step',
+  'follow',
+  'stepsDone',
   'memory',
   'closeEngine',
   'watchLifeline',
@@ -37,6 +42,8 @@ const hints: Readonly<Record<string, string>> = {
   model_file_missing: 'Fetch the model again; its files were moved or deleted.',
   model_file_broken: 'Fetch the model again; its files are incomplete or damaged.',
   model_file_unreadable: 'Check the disk that holds the model.',
+  group_listen_failed: 'Choose an address of this machine.',
+  group_connect_failed: 'See whether the other ranks run, and reach this machine.',
   out_of_memory: 'Choose a smaller model or a shorter context, or end other programs.',
 };
 
@@ -123,8 +130,13 @@ function withCodedErrors(addon: Addon): Addon {
     info: () => now(() => addon.info()),
     openEngine: (options) => now(() => addon.openEngine(options)),
     loadParameters: (engine, sources) => later(() => addon.loadParameters(engine, sources)),
+    listenGroup: (host) => now(() => addon.listenGroup(host)),
+    closeListener: (listener) => now(() => addon.closeListener(listener)),
+    joinGroup: (engine, listener, group) => later(() => addon.joinGroup(engine, listener, group)),
     bind: (engine) => later(() => addon.bind(engine)),
     step: (engine, plan) => later(() => addon.step(engine, plan)),
+    follow: (engine) => later(() => addon.follow(engine)),
+    stepsDone: (engine) => now(() => addon.stepsDone(engine)),
     memory: (engine) => now(() => addon.memory(engine)),
     closeEngine: (engine) => later(() => addon.closeEngine(engine)),
     watchLifeline: (descriptor, code) => now(() => addon.watchLifeline(descriptor, code)),

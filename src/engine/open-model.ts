@@ -4,19 +4,45 @@ import type { ModelManifest } from '../model/manifest.ts';
 import { cacheBytesPerPosition } from '../model/memory.ts';
 import { buildModel, type Model } from '../model/model.ts';
 import { encodeProgram } from '../model/program-encoding.ts';
-import type { Addon, EngineHandle } from './addon.ts';
+import type { SplitRequest } from '../model/split/plan.ts';
+import type { Addon, EngineHandle, GroupAddress, ListenerHandle } from './addon.ts';
 import { parameterSources } from './parameter-sources.ts';
 import type { EngineSettings } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
 import { codeOf, type StepClock, StepLoop } from './step-loop.ts';
 
-/** A model in the addon's memory, ready to step. */
-export interface OpenModel {
+interface Opened {
+  /** This rank's part of the model. */
   readonly model: Model;
   readonly engine: EngineHandle;
-  readonly loop: StepLoop;
   readonly contextLength: number;
+}
+
+/** A model in the addon's memory, ready to step. */
+export interface LeadingModel extends Opened {
+  readonly loop: StepLoop;
+}
+
+/** A part of a model whose steps rank 0 leads. */
+export interface FollowingModel extends Opened {
+  readonly loop: null;
+  /** Settles when rank 0 has left in order; rejects with the group's coded error. */
+  readonly followed: Promise<void>;
+}
+
+export type OpenModel = LeadingModel | FollowingModel;
+
+/** The ranks that a model is split over. */
+export interface ModelGroup extends SplitRequest {
+  /** 32 bytes that the ranks of this attempt share. */
+  readonly key: Uint8Array;
+  /** Where this rank listens; used up. */
+  readonly listener: ListenerHandle;
+  /** Where all of them listen, in rank order, once each has said so. */
+  readonly peers: Promise<readonly GroupAddress[]>;
+  /** A rank of which nothing is heard for so long is lost. */
+  readonly silenceMs: number;
 }
 
 /** A context shorter than this is of no use to anybody. */
@@ -25,29 +51,33 @@ const leastContextPositions = 256;
 const slotGrowthPositions = { cpu: 16, mlx: 256 } as const;
 
 /**
- * Loads a model: config to program, program to addon, then every parameter's bytes. Rejects with
- * what `buildModel` throws, `insufficient_memory`, and the addon's coded errors.
+ * Loads a model, or a rank's part of one: config to program, program to addon, then every
+ * parameter's bytes, while the ranks of a group find each other. Rejects with what `buildModel`
+ * throws, `insufficient_memory`, what `group.peers` rejects with, and the addon's coded errors.
  */
 export async function openModel(
   addon: Addon,
   manifest: ModelManifest,
   settings: EngineSettings,
+  group: ModelGroup | null,
   clock: StepClock,
   on: {
     readonly progress: (doneBytes: number, totalBytes: number) => void;
     readonly failure: (error: unknown) => void;
   },
 ): Promise<OpenModel> {
-  const model = buildModel(manifest);
-  const { program } = model;
-  const budget = Math.floor(settings.cacheBytes / cacheBytesPerPosition(program, settings.precise));
-  const contextLength = fittingContext(manifest.id, model.spec.contextLength, settings, budget);
+  const { precise } = settings;
+  const whole = buildModel(manifest, { precise });
+  const model = group === null ? whole : buildModel(manifest, { precise, split: group });
+  // Of the whole model, so that all ranks come to the same.
+  const budget = Math.floor(settings.cacheBytes / cacheBytesPerPosition(whole.program, precise));
+  const contextLength = fittingContext(manifest.id, whole.spec.contextLength, settings, budget);
   const engine = coded(() =>
     addon.openEngine({
-      program: encodeProgram(program),
+      program: encodeProgram(model.program),
       executor: settings.executor,
       gpu: addon.info()['gpu'] === 'true',
-      precise: settings.precise,
+      precise,
       slots: settings.slots,
       positions: contextLength,
       cachePositions: budget,
@@ -55,7 +85,19 @@ export async function openModel(
       files: manifest.files.map(({ path }) => path),
     }),
   );
-  await load(addon, engine, model, on.progress);
+  try {
+    await load(addon, engine, model, on.progress);
+    if (group !== null) await join(addon, engine, group);
+    await addon.bind(engine);
+  } catch (error) {
+    await addon.closeEngine(engine);
+    throw new CideryError(codeOf(error), errorMessage(error), { cause: error });
+  }
+  const opened = { model, engine, contextLength };
+  if (group !== null && group.rank > 0) {
+    return { ...opened, loop: null, followed: addon.follow(engine) };
+  }
+  const stages = group?.kind === 'pipeline' ? group.ranks : 1;
   const slots = new Slots(settings.slots, budget, slotGrowthPositions[settings.executor]);
   const scheduler = new Scheduler(slots, {
     promptTokensPerStep: limits.promptTokensPerStep,
@@ -63,11 +105,23 @@ export async function openModel(
     waitingMax: limits.sequencesWaitingMax,
     contextLength,
     sharedPrefixMin: limits.sharedPrefixMin,
-    batches: 1,
+    batches: stages,
   });
   const step = (plan: Uint8Array) => addon.step(engine, plan);
-  const loop = new StepLoop(step, scheduler, 1, clock, on.failure);
-  return { model, engine, loop, contextLength };
+  return { ...opened, loop: new StepLoop(step, scheduler, stages, clock, on.failure) };
+}
+
+async function join(addon: Addon, engine: EngineHandle, group: ModelGroup): Promise<void> {
+  const { rank, key, silenceMs } = group;
+  const addresses = await group.peers;
+  await addon.joinGroup(engine, group.listener, {
+    rank,
+    addresses,
+    key,
+    connectMs: limits.groupConnectMs,
+    silenceMs,
+    waitMs: limits.rankStepMs,
+  });
 }
 
 function fittingContext(
@@ -101,30 +155,25 @@ async function load(
   const totalBytes = all.reduce((sum, { bytes }) => sum + bytes, 0);
   let doneBytes = 0;
   progress(0, totalBytes);
-  try {
-    for (let from = 0; from < all.length; ) {
-      let to = from;
-      let bytes = 0;
-      while (to < all.length && (to === from || bytes < limits.loadBatchBytes)) {
-        bytes += all[to]?.bytes ?? 0;
-        to += 1;
-      }
-      await addon.loadParameters(
-        engine,
-        all.slice(from, to).map(({ source }) => source),
-      );
-      from = to;
-      doneBytes += bytes;
-      progress(doneBytes, totalBytes);
+  for (let from = 0; from < all.length; ) {
+    let to = from;
+    let bytes = 0;
+    while (to < all.length && (to === from || bytes < limits.loadBatchBytes)) {
+      bytes += all[to]?.bytes ?? 0;
+      to += 1;
     }
-    await addon.bind(engine);
-  } catch (error) {
-    await addon.closeEngine(engine);
-    throw new CideryError(codeOf(error), errorMessage(error), { cause: error });
+    await addon.loadParameters(
+      engine,
+      all.slice(from, to).map(({ source }) => source),
+    );
+    from = to;
+    doneBytes += bytes;
+    progress(doneBytes, totalBytes);
   }
 }
 
-function coded<Value>(call: () => Value): Value {
+/** What the addon throws, as a coded error of ours. */
+export function coded<Value>(call: () => Value): Value {
   try {
     return call();
   } catch (error) {

@@ -1,6 +1,7 @@
 import { invariant } from '../base/error.ts';
-import type { TensorEntry, TensorTransform } from '../model/manifest.ts';
-import type { Model } from '../model/model.ts';
+import type { TensorTransform } from '../model/manifest.ts';
+import type { Model, ParameterTensors } from '../model/model.ts';
+import { sliceBytes } from '../model/split/slices.ts';
 import type { ParameterSource, TensorPart } from './addon.ts';
 
 /** Where the addon reads each parameter of a model, and how many bytes that is. */
@@ -8,26 +9,28 @@ export function parameterSources(model: Model): { source: ParameterSource; bytes
   const { sources } = model;
   invariant(sources !== null, 'a model without tensors is loaded');
   return sources.map(({ parameter, parts }) => ({
-    source: { parameter, parts: parts.map(({ role, entry }) => tensorPart(role, entry)) },
-    bytes: parts.reduce((sum, { entry }) => sum + entry.byteLength, 0),
+    source: { parameter, parts: parts.map(tensorPart) },
+    bytes: parts.reduce((sum, { slice }) => sum + sliceBytes(slice), 0),
   }));
 }
 
-function tensorPart(role: TensorPart['role'], entry: TensorEntry): TensorPart {
-  const { format, shape, file, offset, byteLength, transforms } = entry;
-  const rows = Math.max(1, shape.length > 1 ? (shape[0] ?? 1) : 1);
-  const rowBytes = byteLength / rows;
-  const piece = { file, offset, rowBytes, rowStride: rowBytes, rowCount: rows };
+/** A tensor's slice: a piece for each range of its rows. */
+function tensorPart({ role, entry, slice }: ParameterTensors['parts'][number]): TensorPart {
+  const { format, file, offset, transforms } = entry;
+  const { shape, rows, rowBytes, rowStride } = slice;
   return {
     role,
     format,
     shape,
-    unpermuteHeads: transforms.reduce(
-      (heads, t) => (t.kind === 'unpermuteRope' ? t.heads : heads),
-      0,
-    ),
+    unpermuteHeads: slice.unpermuteHeads,
     add: transforms.reduce((sum, t) => sum + addend(t), 0),
-    pieces: [piece],
+    pieces: rows.map(({ first, count }) => ({
+      file,
+      offset: offset + first * rowStride + rowBytes.first,
+      rowBytes: rowBytes.count,
+      rowStride,
+      rowCount: count,
+    })),
   };
 }
 

@@ -9,8 +9,8 @@ import { modelManifestSchema } from '../model/manifest.ts';
 /** Descriptor of the control socket that a rank inherits: messages both ways. */
 export const controlDescriptor = 3;
 /**
- * Descriptor of the lifeline: nobody writes to it; when it closes, the daemon is gone and the rank
- * leaves.
+ * Descriptor of the lifeline, a socket: when it closes, the daemon is gone and the rank leaves. The
+ * rank's native thread writes a sign of life to it, whatever its JavaScript does.
  */
 export const lifelineDescriptor = 4;
 /** Exit status of a rank whose daemon is gone. */
@@ -92,6 +92,32 @@ const engineSettingsSchema = z.strictObject({
 });
 export type EngineSettings = z.infer<typeof engineSettingsSchema>;
 
+const addressSchema = z.strictObject({
+  /** A numeric IPv4 or IPv6 address. */
+  host: z.string().min(1),
+  port: z.int().min(1).max(65_535),
+});
+export type Address = z.infer<typeof addressSchema>;
+
+export const splitKinds = ['tensor', 'pipeline'] as const;
+export type SplitKind = (typeof splitKinds)[number];
+
+/** A rank's place among those that a model is split over. */
+const groupPlaceSchema = z.strictObject({
+  rank: z.int().nonnegative(),
+  ranks: z.int().min(2),
+  split: z.enum(splitKinds),
+  /** Weights of the ranks' parts; null: as even as can be. */
+  shares: z.array(z.number().positive()).nullable(),
+  /** The key of this attempt's ranks: 32 random bytes in base64. */
+  key: z.base64().length(44),
+  /** Address that the rank listens at for the others. */
+  host: z.string().min(1),
+  /** A rank of which nothing is heard for so long is lost. */
+  silenceMs: z.int().positive(),
+});
+export type GroupPlace = z.infer<typeof groupPlaceSchema>;
+
 /**
  * A request that another attempt of the same model has begun: it goes on behind these ids.
  * `maxTokens` and the sampler's prompt count from the original prompt, as if nothing had happened.
@@ -147,7 +173,11 @@ export const toRankSchema = z.discriminatedUnion('type', [
     type: z.literal('open'),
     manifest: modelManifestSchema,
     settings: engineSettingsSchema,
+    /** Null: this rank runs the whole model. */
+    group: groupPlaceSchema.nullable(),
   }),
+  /** Where each rank of the group listens, in rank order: after every one has said so. */
+  z.strictObject({ type: z.literal('peers'), addresses: z.array(addressSchema).min(2) }),
   z.strictObject({
     type: z.literal('generate'),
     id: requestKey,
@@ -164,6 +194,16 @@ export const toRankSchema = z.discriminatedUnion('type', [
     last: z.int().positive(),
     /** File that gets the rows, as safetensors. */
     out: z.string(),
+  }),
+  /**
+   * A known answer: the greedy ids that follow a prompt, and a checksum of the prompt's logits,
+   * computed in steps with whatever else runs.
+   */
+  z.strictObject({
+    type: z.literal('check'),
+    id: requestKey,
+    ids: z.array(tokenId).min(1),
+    tokens: z.int().positive(),
   }),
   z.strictObject({ type: z.literal('text'), id: requestKey, operation: textOperationSchema }),
   z.strictObject({ type: z.literal('ping'), number: z.int() }),
@@ -204,6 +244,8 @@ export const fromRankSchema = z.discriminatedUnion('type', [
     doneBytes: z.number(),
     totalBytes: z.number(),
   }),
+  /** A rank of a group waits for the others at this port. */
+  z.strictObject({ type: z.literal('listening'), port: z.int().min(1).max(65_535) }),
   z.strictObject({
     type: z.literal('opened'),
     contextLength: z.int(),
@@ -254,7 +296,10 @@ export const fromRankSchema = z.discriminatedUnion('type', [
     number: z.int(),
     running: z.int(),
     waiting: z.int(),
-    /** Steps so far, and tokens computed and generated in them. */
+    /**
+     * Steps so far, and tokens computed and generated in them. A rank that follows another counts
+     * steps alone.
+     */
     steps: z.int(),
     promptTokens: z.int(),
     generatedTokens: z.int(),

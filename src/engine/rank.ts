@@ -1,11 +1,21 @@
 import { z } from 'zod';
-import { CideryError, invariant } from '../base/error.ts';
+import { CideryError, errorMessage, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Addon } from './addon.ts';
-import { type OpenModel, openModel } from './open-model.ts';
+import { knownAnswer } from './known-answer.ts';
 import {
+  coded,
+  type FollowingModel,
+  type LeadingModel,
+  type ModelGroup,
+  openModel,
+  type OpenModel,
+} from './open-model.ts';
+import {
+  type Address,
   type EngineSettings,
   type FromRank,
+  type GroupPlace,
   type Json,
   type TextOperation,
   type ToRank,
@@ -13,7 +23,7 @@ import {
 } from './protocol.ts';
 import { faultOf, GenerationRequest, type RequestText } from './request.ts';
 import { safetensorsFile } from './safetensors-file.ts';
-import type { StepClock } from './step-loop.ts';
+import { codeOf, type StepClock } from './step-loop.ts';
 
 export interface RankParts {
   readonly clock: StepClock;
@@ -35,10 +45,15 @@ export class Rank {
   readonly #parts: RankParts;
   readonly #requests = new Map<string, GenerationRequest>();
   #addon: Addon | null = null;
-  #open: (OpenModel & { readonly text: RequestText }) | null = null;
+  readonly #peers: Promise<readonly Address[]>;
+  #meet: (addresses: readonly Address[]) => void = () => {};
+  #opened: OpenModel | null = null;
+  /** The same where requests can be answered: on the first rank. */
+  #leads: (LeadingModel & { readonly text: RequestText }) | null = null;
 
   constructor(parts: RankParts) {
     this.#parts = parts;
+    this.#peers = new Promise((resolve) => (this.#meet = resolve));
   }
 
   /**
@@ -67,8 +82,10 @@ export class Rank {
   #handle(message: ToRank): void {
     switch (message.type) {
       case 'open':
-        void this.#openModel(message.manifest, message.settings);
+        void this.#openModel(message);
         return;
+      case 'peers':
+        return this.#meet(message.addresses);
       case 'generate':
         return this.#generate(message);
       case 'cancel':
@@ -76,6 +93,8 @@ export class Rank {
         return;
       case 'logits':
         return this.#answer(message.id, () => this.#logits(message));
+      case 'check':
+        return this.#answer(message.id, () => this.#check(message));
       case 'text':
         return this.#answer(message.id, () => this.#parts.runTextOperation(message.operation));
       case 'ping':
@@ -85,23 +104,31 @@ export class Rank {
     }
   }
 
-  async #openModel(manifest: ModelManifest, settings: EngineSettings): Promise<void> {
+  async #openModel({
+    manifest,
+    settings,
+    group,
+  }: Extract<ToRank, { type: 'open' }>): Promise<void> {
     const { clock, send } = this.#parts;
     const startedAt = clock.monotonic();
     try {
       invariant(this.#addon === null, 'a rank opens one model');
       const addon = this.#parts.loadAddon(settings.executor);
       this.#addon = addon;
+      const joined = group === null ? null : this.#listen(addon, group);
       // Side by side: the addon reads on its own thread while the tokenizer is parsed here.
       const [open, text] = await Promise.all([
-        openModel(addon, manifest, settings, clock, {
+        openModel(addon, manifest, settings, joined, clock, {
           progress: (doneBytes, totalBytes) =>
             send({ type: 'progress', stage: 'weights', doneBytes, totalBytes }),
           failure: (error) => this.#fail(error),
         }),
-        this.#parts.openText(manifest),
+        // Ranks that follow have to do with ids alone.
+        (group?.rank ?? 0) > 0 ? null : this.#parts.openText(manifest),
       ]);
-      this.#open = { ...open, text };
+      this.#opened = open;
+      if (open.loop === null) this.#follow(open);
+      else if (text !== null) this.#leads = { ...open, text };
       send({
         type: 'opened',
         contextLength: open.contextLength,
@@ -115,9 +142,25 @@ export class Rank {
     }
   }
 
+  #listen(addon: Addon, place: GroupPlace): ModelGroup {
+    const { rank, ranks, split: kind, shares, silenceMs } = place;
+    const key = new Uint8Array(Buffer.from(place.key, 'base64'));
+    const { handle: listener, port } = coded(() => addon.listenGroup(place.host));
+    this.#parts.send({ type: 'listening', port });
+    return { kind, rank, ranks, shares, key, listener, peers: this.#peers, silenceMs };
+  }
+
+  /** Leaves in order when the first rank does. */
+  #follow({ followed }: FollowingModel): void {
+    followed.then(
+      () => this.#parts.leave(0),
+      (error: unknown) => this.#fail(new CideryError(codeOf(error), errorMessage(error))),
+    );
+  }
+
   #generate(message: Extract<ToRank, { type: 'generate' }>): void {
     const { id, input, options, resume } = message;
-    const open = this.#open;
+    const open = this.#leads;
     if (open === null) return this.#refuse(id);
     const request = new GenerationRequest(
       id,
@@ -138,13 +181,10 @@ export class Rank {
 
   #logits(message: Extract<ToRank, { type: 'logits' }>): Promise<Record<string, Json>> {
     const { id, ids, out } = message;
-    const open = this.#open;
+    const open = this.#leads;
     if (open === null) throw notOpen();
     const vocabulary = open.model.program.vocabulary;
-    const unknown = ids.find((token) => token >= vocabulary);
-    if (unknown !== undefined) {
-      throw new CideryError('token_unknown', `token ${unknown} is outside the ${vocabulary} known`);
-    }
+    refuseUnknown(ids, vocabulary);
     const rows = Math.min(message.last, ids.length);
     return new Promise((resolve, reject) => {
       const sequence = {
@@ -164,6 +204,13 @@ export class Rank {
     });
   }
 
+  async #check(message: Extract<ToRank, { type: 'check' }>): Promise<Record<string, Json>> {
+    const open = this.#leads;
+    if (open === null) throw notOpen();
+    refuseUnknown(message.ids, open.model.program.vocabulary);
+    return { ...(await knownAnswer(open.loop, message.id, message.ids, message.tokens)) };
+  }
+
   #answer(id: string, work: () => Promise<Record<string, Json>>): void {
     const { send } = this.#parts;
     // Runs the work inside the chain, so that a throw before its first wait is a fault like any
@@ -181,16 +228,19 @@ export class Rank {
   }
 
   #pong(number: number): void {
-    const open = this.#open;
-    const memory =
-      open === null || this.#addon === null ? noMemory : this.#addon.memory(open.engine);
-    const counts = open?.loop.counts ?? { steps: 0, promptTokens: 0, generatedTokens: 0 };
+    const [open, addon] = [this.#opened, this.#addon];
+    const isOpen = open !== null && addon !== null;
+    const memory = isOpen ? addon.memory(open.engine) : noMemory;
+    const steps = isOpen ? addon.stepsDone(open.engine) : 0;
+    const loop = open?.loop ?? null;
     this.#parts.send({
       type: 'pong',
       number,
-      running: open?.loop.running ?? 0,
-      waiting: open?.loop.waiting ?? 0,
-      ...counts,
+      running: loop?.running ?? 0,
+      waiting: loop?.waiting ?? 0,
+      steps,
+      promptTokens: loop?.counts.promptTokens ?? 0,
+      generatedTokens: loop?.counts.generatedTokens ?? 0,
       memory,
     });
   }
@@ -208,6 +258,12 @@ const namedSchema = z.looseObject({ id: z.string().min(1).max(128) });
 const failedExitCode = 1;
 
 const noMemory = { weightBytes: 0, cacheBytes: 0, activeBytes: 0, peakBytes: 0, liveArrays: 0 };
+
+function refuseUnknown(ids: readonly number[], vocabulary: number): void {
+  const unknown = ids.find((token) => token >= vocabulary);
+  if (unknown === undefined) return;
+  throw new CideryError('token_unknown', `token ${unknown} is outside the ${vocabulary} known`);
+}
 
 function notOpen(): CideryError {
   return new CideryError('model_not_open', 'this rank has no open model');

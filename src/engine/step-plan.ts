@@ -79,7 +79,8 @@ const version = 1;
  *     retired:   count, slots
  *     copies:    count, (from, to, positions)
  *     sequences: count, (slot, firstPosition, tokenCount, source (0 literals, 1 last sample),
- *                literals, want (0, 1 sample, 2 logits), logitRows, the sampler where want is 1)
+ *                literals, want (0, 1 sample, 2 logits, 3 the token of the largest logit),
+ *                logitRows, the sampler where want is 1)
  *     sampler:   temperature, topP, minP (f32), topK, repetition, presence, frequency (f32),
  *                seed (low, high), choice, promptLength, logprobs (0 none, n + 1),
  *                biases: count, (token, f32), mask: count, words

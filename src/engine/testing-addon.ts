@@ -23,6 +23,8 @@ export function modelBytes(): Uint8Array {
 export const program: Program = {
   vocabulary,
   contextLength: 64,
+  rank: 0,
+  ranks: 1,
   buffers: [
     { name: 'hidden', width, domain: 'tokens' },
     { name: 'last', width, domain: 'selected' },
@@ -33,15 +35,26 @@ export const program: Program = {
   ],
   ropes: [],
   caches: [],
+  layouts: [],
   operations: [
-    { kind: 'embed', fields: { out: { buffer: 0, column: 0, width }, table: 0, scale: 1 } },
+    {
+      kind: 'embed',
+      fields: { out: { buffer: 0, column: 0, width }, table: 0, scale: 1, first: 0 },
+    },
     {
       kind: 'select',
       fields: { out: { buffer: 1, column: 0, width }, in: { buffer: 0, column: 0, width } },
     },
     {
       kind: 'head',
-      fields: { in: { buffer: 1, column: 0, width }, weight: 1, bias: null, scale: 1, softcap: 0 },
+      fields: {
+        in: { buffer: 1, column: 0, width },
+        weight: 1,
+        bias: null,
+        scale: 1,
+        softcap: 0,
+        first: 0,
+      },
     },
   ],
 };

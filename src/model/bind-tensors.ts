@@ -9,22 +9,15 @@ import type { ModelSpec } from './spec.ts';
 /**
  * One tensor of a parameter: the values, or the packed words with their scales and (affine) biases.
  */
-interface ParameterPart {
+export interface BoundPart {
   readonly role: 'weight' | 'scales' | 'biases';
   readonly entry: TensorEntry;
-}
-
-/** Where a parameter's bytes lie. */
-export interface ParameterTensors {
-  /** Index into the program's parameters. */
-  readonly parameter: number;
-  readonly parts: readonly ParameterPart[];
 }
 
 export interface BoundTensors {
   /** One for each parameter, in their order. */
   readonly storages: readonly ParameterStorage[];
-  readonly sources: readonly ParameterTensors[];
+  readonly sources: readonly (readonly BoundPart[])[];
   /** Names in the files that the model does not need. */
   readonly ignored: readonly string[];
 }
@@ -47,8 +40,8 @@ export function bindTensors(
   const left = new Map(byPath);
   const missing: string[] = [];
   const storages: ParameterStorage[] = [];
-  const sources: ParameterTensors[] = [];
-  for (const [index, parameter] of parameters.entries()) {
+  const sources: BoundTensors['sources'][number][] = [];
+  for (const parameter of parameters) {
     const weight = byPath.get(parameter.path);
     if (weight === undefined) {
       missing.push(parameter.path);
@@ -58,10 +51,7 @@ export function bindTensors(
     const parts = partsOf(parameter, storage, byPath, missing);
     for (const { path } of parts) left.delete(path);
     storages.push(storage);
-    sources.push({
-      parameter: index,
-      parts: parts.map(({ role, entry }) => ({ role, entry })),
-    });
+    sources.push(parts.map(({ role, entry }) => ({ role, entry })));
   }
   if (missing.length > 0) throw missingError(missing);
   if (left.size > 0) throw unexpectedError([...left.values()].map((entry) => entry.name));

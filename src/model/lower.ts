@@ -1,32 +1,38 @@
-import { invariant } from '../base/error.ts';
-import { activationKinds, headNormKinds, normKinds } from './operations.ts';
+import { activationKinds, headNormKinds } from './operations.ts';
 import { attentionWidths, layerPath } from './parameters.ts';
-import type {
-  Columns,
-  Operation,
-  Program,
-  ProgramBuffer,
-  ProgramCache,
-  ProgramParameter,
-  ProgramRope,
-} from './program.ts';
+import { columns, ProgramBuilder } from './program-builder.ts';
+import type { Columns, Program, ProgramParameter } from './program.ts';
 import type { AttentionSpec, FeedForwardSpec, LayerSpec, ModelSpec, NormSpec } from './spec.ts';
+import { ownRange } from './split/parts.ts';
+import type { JoinKind, LayerParts, SplitPlan } from './split/plan.ts';
+import type { Range } from './split/shares.ts';
 
 /**
  * Turns a spec into the operations of one step, over a handful of buffers that all layers share.
+ * @param parameters what the rank of the plan has.
  */
-export function lowerModel(spec: ModelSpec, parameters: readonly ProgramParameter[]): Program {
-  return new Lowering(spec, parameters).program();
+export function lowerModel(
+  spec: ModelSpec,
+  parameters: readonly ProgramParameter[],
+  plan: SplitPlan,
+): Program {
+  return new Lowering(spec, parameters, plan).program();
+}
+
+/** A layer as this rank runs it. */
+interface OwnLayer {
+  readonly index: number;
+  readonly spec: LayerSpec;
+  readonly parts: LayerParts;
 }
 
 class Lowering {
   readonly #spec: ModelSpec;
-  readonly #parameters: readonly ProgramParameter[];
-  readonly #indices: ReadonlyMap<string, number>;
-  readonly #buffers: ProgramBuffer[] = [];
-  readonly #ropes: ProgramRope[] = [];
-  readonly #caches: ProgramCache[] = [];
-  readonly #operations: Operation[] = [];
+  readonly #plan: SplitPlan;
+  readonly #layers: readonly OwnLayer[];
+  readonly #build: ProgramBuilder;
+  /** Buffers that only some models need, by their names. */
+  readonly #extra = new Map<string, Columns>();
   /** The residual stream. */
   readonly #hidden: Columns;
   /** What a norm puts out. */
@@ -40,67 +46,77 @@ class Lowering {
   readonly #inner: Columns;
   readonly #activated: Columns;
 
-  constructor(spec: ModelSpec, parameters: readonly ProgramParameter[]) {
+  constructor(spec: ModelSpec, parameters: readonly ProgramParameter[], plan: SplitPlan) {
     this.#spec = spec;
-    this.#parameters = parameters;
-    this.#indices = new Map(parameters.map(({ path }, index) => [path, index]));
-    const widest = (widthOf: (layer: LayerSpec) => number) => Math.max(...spec.layers.map(widthOf));
-    this.#hidden = this.#buffer('hidden', spec.width);
-    this.#normed = this.#buffer('normed', spec.width);
-    this.#update = this.#buffer('update', spec.width);
-    this.#projected = this.#buffer(
+    this.#plan = plan;
+    this.#build = new ProgramBuilder(parameters);
+    const { first, count } = ownRange(plan.stages, { member: plan.stage });
+    this.#layers = plan.layers.slice(first, first + count).flatMap((parts, at) => {
+      const layer = spec.layers[first + at];
+      return layer === undefined ? [] : [{ index: first + at, spec: layer, parts }];
+    });
+    const buffer = (name: string, widthOf: (layer: OwnLayer) => number) =>
+      this.#build.buffer(name, this.#widest(widthOf));
+    const width = (ranges: readonly Range[]) => ownRange(ranges, plan).count;
+    this.#hidden = this.#build.buffer('hidden', spec.width);
+    this.#normed = this.#build.buffer('normed', spec.width);
+    this.#update = this.#build.buffer('update', spec.width);
+    this.#projected = buffer(
       'projected',
-      widest(({ mixer }) => queryWidth(mixer) + 2 * attentionWidths(mixer).key),
+      ({ parts }) => width(parts.queries) + width(parts.keys) + width(parts.values),
     );
-    this.#mixed = this.#buffer(
-      'mixed',
-      widest(({ mixer }) => queryWidth(mixer)),
-    );
-    this.#inner = this.#buffer(
-      'inner',
-      widest((layer) => 2 * layer.feedForward.inner),
-    );
-    this.#activated = this.#buffer(
-      'activated',
-      widest((layer) => layer.feedForward.inner),
-    );
+    this.#mixed = buffer('mixed', ({ parts }) => width(parts.queries));
+    this.#inner = buffer('inner', ({ parts }) => 2 * width(parts.inner));
+    this.#activated = buffer('activated', ({ parts }) => width(parts.inner));
   }
 
   program(): Program {
-    const { prefix, vocabulary, contextLength, embedScale, layers } = this.#spec;
-    const table = this.#parameter(`${prefix}model.embed_tokens.weight`);
-    this.#emit({ kind: 'embed', fields: { out: this.#hidden, table, scale: embedScale } });
-    for (const [index, layer] of layers.entries()) this.#layer(layer, layerPath(this.#spec, index));
-    this.#output(table);
-    return {
-      vocabulary,
-      contextLength,
-      buffers: this.#buffers,
-      parameters: this.#parameters,
-      ropes: this.#ropes,
-      caches: this.#caches,
-      operations: this.#operations,
-    };
+    const { vocabulary, contextLength } = this.#spec;
+    const { rank, ranks, stage, stages } = this.#plan;
+    const last = stages.length - 1;
+    if (stage === 0) this.#embed();
+    else this.#build.receive(this.#hidden, stage - 1);
+    for (const layer of this.#layers) this.#layer(layer);
+    if (stage < last) this.#build.send(this.#hidden, stage + 1);
+    if (stage === last || stage === 0) {
+      const selected = this.#build.buffer('selected', this.#spec.width, 'selected');
+      const hidden = this.#hidden;
+      if (stage === last) {
+        this.#build.emit({ kind: 'select', fields: { out: selected, in: hidden } });
+        if (stage > 0) this.#build.send(selected, 0);
+      } else this.#build.receive(selected, last);
+      if (stage === 0) this.#head(selected);
+    }
+    return this.#build.program({ vocabulary, contextLength, rank, ranks });
   }
 
-  #output(table: number): void {
+  #embed(): void {
+    const { embedScale: scale } = this.#spec;
+    const { first } = ownRange(this.#plan.vocabulary, this.#plan);
+    const fields = { out: this.#hidden, table: this.#table(), scale, first };
+    this.#build.emit({ kind: 'embed', fields });
+    this.#sum(this.#hidden);
+  }
+
+  #head(selected: Columns): void {
     const { prefix, width, finalNorm, head } = this.#spec;
-    const selected = this.#buffer('selected', width, 'selected');
-    const output = this.#buffer('output', width, 'selected');
-    this.#emit({ kind: 'select', fields: { out: selected, in: this.#hidden } });
-    this.#norm(`${prefix}model.norm`, finalNorm, selected, output);
-    const weight = head.tied ? table : this.#parameter(`${prefix}lm_head.weight`);
+    const output = this.#build.buffer('output', width, 'selected');
+    this.#build.norm(`${prefix}model.norm`, finalNorm, selected, output);
+    const weight = head.tied ? this.#table() : this.#build.parameter(`${prefix}lm_head.weight`);
     const { scale, softcap } = head;
-    this.#emit({ kind: 'head', fields: { in: output, weight, bias: null, scale, softcap } });
+    const { first } = ownRange(this.#plan.vocabulary, this.#plan);
+    const fields = { in: output, weight, bias: null, scale, softcap, first };
+    this.#build.emit({ kind: 'head', fields });
   }
 
-  #layer(layer: LayerSpec, path: string): void {
-    const { norms, norm, mixer, feedForward, residualScale } = layer;
-    const mix = (input: Columns) => this.#attention(mixer, norm, `${path}.self_attn`, input);
-    const feed = (input: Columns) => this.#gated(feedForward, `${path}.mlp`, input);
+  #layer(layer: OwnLayer): void {
+    const { norms, norm, residualScale } = layer.spec;
+    const path = layerPath(this.#spec, layer.index);
+    const mix = (input: Columns) => this.#attention(layer, `${path}.self_attn`, input);
+    const feed = (input: Columns) => this.#gated(layer, `${path}.mlp`, input);
     const normed = (name: string, input: Columns): Columns =>
-      this.#norm(`${path}.${name}`, norm, input, this.#normed);
-    const add = (update: Columns) => this.#add(update, residualScale);
+      this.#build.norm(`${path}.${name}`, norm, input, this.#normed);
+    const add = (update: Columns) => this.#build.add(this.#hidden, update, residualScale);
     switch (norms.arrangement) {
       case 'pre':
         add(mix(normed(norms.beforeMixer, this.#hidden)));
@@ -123,122 +139,152 @@ class Lowering {
     }
   }
 
-  #attention(mixer: AttentionSpec, norm: NormSpec, module: string, input: Columns): Columns {
-    const { query, key } = attentionWidths(mixer);
-    const q = columns(this.#projected, 0, query);
-    const k = columns(this.#projected, query, key);
-    const v = columns(this.#projected, query + key, key);
-    if (mixer.projections === 'fused') {
-      this.#linear(`${module}.qkv_proj`, input, columns(this.#projected, 0, query + 2 * key));
-    } else {
-      this.#linear(`${module}.q_proj`, input, q);
-      this.#linear(`${module}.k_proj`, input, k);
-      this.#linear(`${module}.v_proj`, input, v);
-    }
-    const out = columns(this.#mixed, 0, query);
-    const headNorm = mixer.headNorm !== 'none';
-    this.#emit({
+  #attention({ spec, parts }: OwnLayer, module: string, input: Columns): Columns {
+    const { mixer, norm } = spec;
+    const { q, k, v } = this.#project(spec, parts, module, input);
+    const overHead = mixer.headNorm === 'head';
+    const out = columns(this.#mixed, 0, q.width);
+    const shape = {
+      keyHeads: v.width / mixer.headWidth,
+      headWidth: mixer.headWidth,
+      valueWidth: mixer.headWidth,
+    };
+    this.#build.emit({
       kind: 'attention',
       fields: {
         out,
         q,
         k,
         v,
-        cache: this.#cache(mixer),
-        heads: mixer.heads,
-        keyHeads: mixer.keyHeads,
-        headWidth: mixer.headWidth,
-        valueWidth: mixer.headWidth,
+        cache: this.#build.cache({ ...shape, window: mixer.window }),
+        heads: q.width / mixer.headWidth,
+        ...shape,
         scale: mixer.scale,
         softcap: mixer.softcap,
         window: mixer.window,
-        qNorm: headNorm ? this.#parameter(`${module}.q_norm.weight`) : null,
-        kNorm: headNorm ? this.#parameter(`${module}.k_norm.weight`) : null,
-        normKind: headNormKinds[mixer.headNorm],
-        normEpsilon: headNorm ? norm.epsilon : 0,
-        normWeightOffset: headNorm ? norm.weightOffset : 0,
-        rope: this.#rope(mixer.rope),
+        qNorm: overHead ? this.#build.parameter(`${module}.q_norm.weight`) : null,
+        kNorm: overHead ? this.#build.parameter(`${module}.k_norm.weight`) : null,
+        normKind: overHead ? headNormKinds.head : headNormKinds.none,
+        normEpsilon: overHead ? norm.epsilon : 0,
+        normWeightOffset: overHead ? norm.weightOffset : 0,
+        rope: this.#build.rope(mixer.rope),
         queryScaleBeta: mixer.queryScale?.beta ?? 0,
         queryScaleOriginal: mixer.queryScale?.original ?? 0,
         sinks: null,
       },
     });
-    return this.#linear(`${module}.o_proj`, out, this.#update);
+    return this.#join(`${module}.o_proj`, parts.mixerJoin, out, parts.queries);
   }
 
-  #gated(spec: FeedForwardSpec, module: string, input: Columns): Columns {
-    const gate = columns(this.#inner, 0, spec.inner);
-    const up = columns(this.#inner, spec.inner, spec.inner);
-    if (spec.projections === 'fused') {
-      this.#linear(`${module}.gate_up_proj`, input, columns(this.#inner, 0, 2 * spec.inner));
+  /** This rank's q, k and v. */
+  #project({ mixer, norm }: LayerSpec, parts: LayerParts, module: string, input: Columns) {
+    const own = (ranges: readonly Range[]) => ownRange(ranges, this.#plan);
+    const [queries, keys, values] = [own(parts.queries), own(parts.keys), own(parts.values)];
+    const q = columns(this.#projected, 0, queries.count);
+    const k = columns(this.#projected, queries.count, keys.count);
+    const v = columns(this.#projected, queries.count + keys.count, values.count);
+    if (mixer.projections === 'fused') {
+      const width = queries.count + keys.count + values.count;
+      this.#build.linear(`${module}.qkv_proj`, input, columns(this.#projected, 0, width));
     } else {
-      this.#linear(`${module}.gate_proj`, input, gate);
-      this.#linear(`${module}.up_proj`, input, up);
+      this.#build.linear(`${module}.q_proj`, input, q);
+      this.#build.linear(`${module}.k_proj`, input, k);
+      this.#build.linear(`${module}.v_proj`, input, v);
     }
-    const out = columns(this.#activated, 0, spec.inner);
-    const kind = activationKinds[spec.activation];
-    this.#emit({ kind: 'activate', fields: { out, gate, up, kind } });
-    return this.#linear(`${module}.down_proj`, out, this.#update);
+    if (mixer.headNorm !== 'width') return { q, k, v };
+    // Over all heads together: gathered, so that every rank norms the same values.
+    const rms: NormSpec = { ...norm, kind: 'rms', bias: false };
+    const { query, key } = attentionWidths(mixer);
+    const normed = (name: string, from: Columns, ranges: readonly Range[], at: Range) => {
+      const place = columns(this.#normedHeads(), at.first, at.count);
+      this.#build.norm(`${module}.${name}`, rms, this.#gather(from, at, ranges), place);
+      return place;
+    };
+    const wholeQ = normed('q_norm', q, parts.queries, { first: 0, count: query });
+    const wholeK = normed('k_norm', k, parts.keys, { first: query, count: key });
+    return {
+      q: columns(wholeQ, queries.first, queries.count),
+      k: columns(wholeK, query + values.first, values.count),
+      v,
+    };
   }
 
-  #norm(module: string, norm: NormSpec, input: Columns, out: Columns): Columns {
-    this.#emit({
-      kind: 'norm',
-      fields: {
-        out,
-        in: input,
-        weight: this.#parameter(`${module}.weight`),
-        bias: norm.bias ? this.#parameter(`${module}.bias`) : null,
-        epsilon: norm.epsilon,
-        weightOffset: norm.weightOffset,
-        kind: normKinds[norm.kind],
-      },
-    });
+  #gated({ spec, parts }: OwnLayer, module: string, input: Columns): Columns {
+    const feedForward: FeedForwardSpec = spec.feedForward;
+    const width = ownRange(parts.inner, this.#plan).count;
+    const gate = columns(this.#inner, 0, width);
+    const up = columns(this.#inner, width, width);
+    if (feedForward.projections === 'fused') {
+      this.#build.linear(`${module}.gate_up_proj`, input, columns(this.#inner, 0, 2 * width));
+    } else {
+      this.#build.linear(`${module}.gate_proj`, input, gate);
+      this.#build.linear(`${module}.up_proj`, input, up);
+    }
+    const out = columns(this.#activated, 0, width);
+    const kind = activationKinds[feedForward.activation];
+    this.#build.emit({ kind: 'activate', fields: { out, gate, up, kind } });
+    return this.#join(`${module}.down_proj`, parts.feedForwardJoin, out, parts.inner);
+  }
+
+  /** From this rank's columns of a matrix's input to the whole of its output, on every rank. */
+  #join(module: string, kind: JoinKind, input: Columns, ranges: readonly Range[]): Columns {
+    if (kind === 'sum') {
+      this.#build.linear(module, input, this.#update);
+      this.#sum(this.#update);
+      return this.#update;
+    }
+    const count = countsOf(ranges).reduce((sum, width) => sum + width, 0);
+    const whole = this.#gather(input, { first: 0, count }, ranges);
+    const { width } = this.#plan;
+    const part = this.#lazy('part', ownRange(width, this.#plan).count);
+    this.#build.allGather(this.#update, this.#build.linear(module, whole, part), countsOf(width));
+    return this.#update;
+  }
+
+  /** Puts all ranks' parts side by side into columns `at` of a buffer; what is whole stays. */
+  #gather(part: Columns, at: Range, ranges: readonly Range[]): Columns {
+    if (part.width === at.count) return part;
+    const width = this.#widest(({ spec: { mixer, feedForward } }) =>
+      Math.max(bothWidths(mixer), feedForward.inner),
+    );
+    const out = columns(this.#lazy('gathered', width), at.first, at.count);
+    this.#build.allGather(out, part, countsOf(ranges));
     return out;
   }
 
-  #linear(module: string, input: Columns, out: Columns): Columns {
-    const weight = this.#parameter(`${module}.weight`);
-    const bias = this.#indices.get(`${module}.bias`) ?? null;
-    this.#emit({ kind: 'linear', fields: { out, in: input, weight, bias } });
-    return out;
+  #sum(data: Columns): void {
+    if (this.#plan.members > 1) this.#build.emit({ kind: 'allSum', fields: { data } });
   }
 
-  #add(update: Columns, scaleB: number): void {
-    const stream = this.#hidden;
-    this.#emit({ kind: 'add', fields: { out: stream, a: stream, b: update, scaleB } });
+  #table(): number {
+    return this.#build.parameter(`${this.#spec.prefix}model.embed_tokens.weight`);
   }
 
-  #cache({ keyHeads, headWidth, window }: AttentionSpec): number {
-    return this.#caches.push({ keyHeads, headWidth, valueWidth: headWidth, window }) - 1;
+  /** q and k side by side, normalized over their widths. */
+  #normedHeads(): Columns {
+    return this.#lazy(
+      'normedHeads',
+      this.#widest(({ spec }) => bothWidths(spec.mixer)),
+    );
   }
 
-  #rope(rope: ProgramRope | null): number | null {
-    if (rope === null) return null;
-    const known = this.#ropes.indexOf(rope);
-    return known >= 0 ? known : this.#ropes.push(rope) - 1;
+  /** A buffer that only some models need: made when it is first used. */
+  #lazy(name: string, width: number): Columns {
+    const made = this.#extra.get(name) ?? this.#build.buffer(name, width);
+    this.#extra.set(name, made);
+    return made;
   }
 
-  #parameter(path: string): number {
-    const index = this.#indices.get(path);
-    invariant(index !== undefined, `${path} is used and not declared`);
-    return index;
-  }
-
-  #buffer(name: string, width: number, domain: ProgramBuffer['domain'] = 'tokens'): Columns {
-    return { buffer: this.#buffers.push({ name, width, domain }) - 1, column: 0, width };
-  }
-
-  #emit(operation: Operation): void {
-    this.#operations.push(operation);
+  #widest(widthOf: (layer: OwnLayer) => number): number {
+    return Math.max(...this.#layers.map(widthOf));
   }
 }
 
-function queryWidth(mixer: AttentionSpec): number {
-  return attentionWidths(mixer).query;
+function bothWidths(mixer: AttentionSpec): number {
+  const { query, key } = attentionWidths(mixer);
+  return query + key;
 }
 
-/** `width` columns of a buffer from `first` on. */
-function columns(whole: Columns, first: number, width: number): Columns {
-  return { buffer: whole.buffer, column: first, width };
+function countsOf(ranges: readonly Range[]): number[] {
+  return ranges.map(({ count }) => count);
 }

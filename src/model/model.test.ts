@@ -3,42 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { CideryError } from '../base/error.ts';
 import type { Config } from './config.ts';
 import { buildModel } from './model.ts';
-import { operations } from './operations.ts';
 import { encodeProgram } from './program-encoding.ts';
-import type { Columns, Operation, Program } from './program.ts';
-import { smallConfigs, tensorsFor } from './testing.ts';
-
-/** What the addon's checker asks of a program, as far as sizes and numbers go. */
-function flaws(program: Program): string[] {
-  const used = new Set<number>();
-  const found: string[] = [];
-  for (const operation of program.operations) {
-    for (const [name, kind] of Object.entries(operations[operation.kind].fields)) {
-      const fields: Record<string, Columns | number | null> = operation.fields;
-      const value = fields[name] ?? null;
-      if (kind.toLowerCase().endsWith('parameter') && typeof value === 'number') used.add(value);
-      if (!fits(program, value)) found.push(`${operation.kind}.${name}: ${JSON.stringify(value)}`);
-    }
-    found.push(...shapeFlaws(program, operation));
-  }
-  if (used.size !== program.parameters.length) found.push('a parameter is not used');
-  return found;
-}
-
-function fits(program: Program, value: Columns | number | null): boolean {
-  if (value === null) return true;
-  if (typeof value === 'number') return Number.isFinite(Math.fround(value));
-  const { buffer, column, width } = value;
-  return width > 0 && column + width <= (program.buffers[buffer]?.width ?? 0);
-}
-
-function shapeFlaws(program: Program, operation: Operation): string[] {
-  if (operation.kind !== 'linear') return [];
-  const { weight, out, in: input } = operation.fields;
-  const shape = program.parameters[weight]?.shape ?? [];
-  const fitting = shape[0] === out.width && shape[1] === input.width;
-  return fitting ? [] : [`linear ${program.parameters[weight]?.path}`];
-}
+import type { Program } from './program.ts';
+import { programFlaws, smallConfigs, tensorsFor } from './testing.ts';
 
 const anyConfig = fc.constantFrom<Config>(...Object.values(smallConfigs));
 const anyValue = fc.oneof(
@@ -81,7 +48,7 @@ describe('buildModel', () => {
           expect(error.code).toMatch(/^model_/);
           return;
         }
-        expect(flaws(program)).toEqual([]);
+        expect(programFlaws(program)).toEqual([]);
         encodeProgram(program);
       },
     );

@@ -25,8 +25,11 @@ export type FieldKind =
 export const none = 0xffff_ffff;
 
 export const operations = {
-  /** out[t] = table[token[t]] * scale. */
-  embed: { code: 1, fields: { out: 'output', table: 'parameter', scale: 'f32' } },
+  /**
+   * out[t] = table[token[t] - first] * scale; zeros for a token that is no row of the table (of a
+   * rank that has a part of the vocabulary).
+   */
+  embed: { code: 1, fields: { out: 'output', table: 'parameter', scale: 'f32', first: 'u32' } },
   /**
    * kind 0: RMS norm, x / sqrt(mean(x^2) + epsilon) * (weight + weightOffset); kind 1: layer norm
    * (mean taken off), with an optional bias. The width of `in` is the normalized width.
@@ -51,7 +54,7 @@ export const operations = {
   /**
    * Causal attention of each sequence's new positions over its slot in cache `cache`, after writing
    * the new keys and values there. In this order: q and k are normalized (normKind 0 no, 1 each
-   * head with weights [headWidth], 2 the whole width with weights [heads * headWidth]); rotated by
+   * head with weights [headWidth]); rotated by
    * `rope`; q multiplied by 1 + queryScaleBeta * ln(1 + floor(position / queryScaleOriginal)) where
    * queryScaleOriginal > 0; scores are scale * q.k, capped as softcap * tanh(score / softcap) where
    * softcap > 0; a key is seen by a query when 0 <= queryPosition - keyPosition < window (window 0:
@@ -94,7 +97,8 @@ export const operations = {
   select: { code: 7, fields: { out: 'output', in: 'input' } },
   /**
    * logits = (in * weight^T + bias) * scale, then softcap * tanh(logits / softcap) where softcap >
-   * 0. The last operation of a program; weight [vocabulary, inWidth].
+   * 0. The last operation of a program; weight [tokens, inWidth] has the logits of `tokens` tokens
+   * from `first` on: the whole vocabulary, or this rank's part of it.
    */
   head: {
     code: 8,
@@ -104,8 +108,20 @@ export const operations = {
       bias: 'optionalParameter',
       scale: 'f32',
       softcap: 'f32',
+      first: 'u32',
     },
   },
+  /** data = the sum of all ranks' data, in f32 and in the order of the ranks. */
+  allSum: { code: 9, fields: { data: 'output' } },
+  /**
+   * out = all ranks' parts side by side in the order of the ranks; `in` is this rank's own, and
+   * `layout` the index of the widths that the parts have.
+   */
+  allGather: { code: 10, fields: { out: 'output', in: 'input', layout: 'u32' } },
+  /** Sends every row of the buffer's domain to a rank; nothing where there are none. */
+  send: { code: 11, fields: { in: 'input', to: 'u32' } },
+  /** Takes what `send` of that rank sent. */
+  receive: { code: 12, fields: { out: 'output', from: 'u32' } },
 } as const satisfies Record<string, { code: number; fields: Record<string, FieldKind> }>;
 
 export type OperationName = keyof typeof operations;
@@ -115,4 +131,4 @@ export const activationKinds = { silu: 0, gelu: 1, geluTanh: 2, relu: 3, reluSqu
 export type ActivationKind = keyof typeof activationKinds;
 
 export const normKinds = { rms: 0, layer: 1 } as const;
-export const headNormKinds = { none: 0, head: 1, width: 2 } as const;
+export const headNormKinds = { none: 0, head: 1 } as const;

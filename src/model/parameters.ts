@@ -7,24 +7,27 @@ import type {
   NormSpec,
 } from './spec.ts';
 
-/**
- * How a parameter may be divided among ranks. A unit is what stays together, in columns of the
- * activation; where the storage has groups along the divided side, the least common multiple with
- * the group counts.
- */
-type ParameterSplit =
+/** What a side of a parameter runs along: a split gives each rank a part of it. */
+export type Axis = 'vocabulary' | 'queries' | 'keys' | 'values' | 'inner';
+
+/** How a parameter is divided among the ranks that share its layer. */
+export type ParameterSplit =
   | { readonly kind: 'replicated' }
   /**
    * By what the matrix puts out (its first dimension); sections that lie below each other are
    * divided each.
    */
   | { readonly kind: 'columns'; readonly sections: readonly SplitSection[] }
-  /** By what the matrix takes in (its last dimension); each rank's product is a part of the sum. */
-  | { readonly kind: 'rows'; readonly unit: number };
+  /**
+   * By what the matrix takes in (its last dimension), each rank's product being a part of a sum, or
+   * by the hidden state that it puts out: as the layer joins (`JoinKind`). A bias of such a matrix
+   * is added once.
+   */
+  | { readonly kind: 'rows'; readonly axis: 'queries' | 'inner' };
 
 interface SplitSection {
   readonly size: number;
-  readonly unit: number;
+  readonly axis: Axis;
 }
 
 /** Declared once: what is read, checked, planned, split and saved follows from it. */
@@ -34,6 +37,8 @@ export interface ModelParameter {
   /** Logical, outermost first; a matrix is [out, in]. */
   readonly shape: readonly number[];
   readonly role: 'embedding' | 'head' | 'projection' | 'bias' | 'norm';
+  /** The layer that it belongs to; null: none. */
+  readonly layer: number | null;
   readonly split: ParameterSplit;
 }
 
@@ -44,26 +49,33 @@ export function isMatrix(parameter: ModelParameter): boolean {
 
 const replicated: ParameterSplit = { kind: 'replicated' };
 
+/** A parameter, before its layer is known. */
+type Declared = Omit<ModelParameter, 'layer'>;
+
 /** Every parameter of a model, in the order in which a step uses them. */
 export function declareParameters(spec: ModelSpec): ModelParameter[] {
   const { prefix, vocabulary, width } = spec;
-  const embedding: ModelParameter = {
+  const shared = {
+    shape: [vocabulary, width],
+    split: { kind: 'columns', sections: [{ size: vocabulary, axis: 'vocabulary' }] },
+  } satisfies Pick<Declared, 'shape' | 'split'>;
+  const embedding: Declared = {
     path: `${prefix}model.embed_tokens.weight`,
-    shape: [vocabulary, width],
     role: 'embedding',
-    split: replicated,
+    ...shared,
   };
-  const head: ModelParameter = {
-    path: `${prefix}lm_head.weight`,
-    shape: [vocabulary, width],
-    role: 'head',
-    split: { kind: 'columns', sections: [{ size: vocabulary, unit: 1 }] },
-  };
+  const head: Declared = { path: `${prefix}lm_head.weight`, role: 'head', ...shared };
+  const outside = (parameter: Declared): ModelParameter => ({ ...parameter, layer: null });
   return [
-    embedding,
-    ...spec.layers.flatMap((layer, index) => layerParameters(spec, layer, layerPath(spec, index))),
-    ...normParameters(`${prefix}model.norm`, spec.finalNorm, width),
-    ...(spec.head.tied ? [] : [head]),
+    outside(embedding),
+    ...spec.layers.flatMap((layer, index) =>
+      layerParameters(spec, layer, layerPath(spec, index)).map((parameter) => ({
+        ...parameter,
+        layer: index,
+      })),
+    ),
+    ...normParameters(`${prefix}model.norm`, spec.finalNorm, width).map(outside),
+    ...(spec.head.tied ? [] : [outside(head)]),
   ];
 }
 
@@ -81,7 +93,7 @@ function normNames(norms: LayerNorms): string[] {
   return [norms.before];
 }
 
-function layerParameters(spec: ModelSpec, layer: LayerSpec, path: string): ModelParameter[] {
+function layerParameters(spec: ModelSpec, layer: LayerSpec, path: string): Declared[] {
   return [
     ...normNames(layer.norms).flatMap((name) =>
       normParameters(`${path}.${name}`, layer.norm, spec.width),
@@ -91,7 +103,7 @@ function layerParameters(spec: ModelSpec, layer: LayerSpec, path: string): Model
   ];
 }
 
-function normParameters(module: string, norm: NormSpec, width: number): ModelParameter[] {
+function normParameters(module: string, norm: NormSpec, width: number): Declared[] {
   const shared = { shape: [width], role: 'norm', split: replicated } as const;
   const weight = { path: `${module}.weight`, ...shared };
   return norm.bias ? [weight, { path: `${module}.bias`, ...shared }] : [weight];
@@ -107,17 +119,15 @@ function matrix(
   size: MatrixSize,
   bias: boolean,
   split: ParameterSplit,
-): ModelParameter[] {
-  const weight: ModelParameter = {
+): Declared[] {
+  const weight: Declared = {
     path: `${module}.weight`,
     shape: [size.out, size.in],
     role: 'projection',
     split,
   };
   if (!bias) return [weight];
-  // What is added to a sum of parts is added once, so it is not divided.
-  const biasSplit = split.kind === 'columns' ? split : replicated;
-  return [weight, { path: `${module}.bias`, shape: [size.out], role: 'bias', split: biasSplit }];
+  return [weight, { path: `${module}.bias`, shape: [size.out], role: 'bias', split }];
 }
 
 /** Widths of q, k (and v) as one token has them. */
@@ -125,15 +135,11 @@ export function attentionWidths(mixer: AttentionSpec): { query: number; key: num
   return { query: mixer.heads * mixer.headWidth, key: mixer.keyHeads * mixer.headWidth };
 }
 
-function attentionParameters(
-  width: number,
-  mixer: AttentionSpec,
-  module: string,
-): ModelParameter[] {
+function attentionParameters(width: number, mixer: AttentionSpec, module: string): Declared[] {
   const { query, key } = attentionWidths(mixer);
-  // A key head stays with the queries that share it.
-  const queries = { size: query, unit: query / mixer.keyHeads };
-  const keys = { size: key, unit: mixer.headWidth };
+  const queries = { size: query, axis: 'queries' } as const;
+  const keys = { size: key, axis: 'keys' } as const;
+  const values = { size: key, axis: 'values' } as const;
   const columns = (name: string, sections: readonly SplitSection[]) => {
     const out = sections.reduce((sum, section) => sum + section.size, 0);
     const size = { out, in: width };
@@ -141,41 +147,38 @@ function attentionParameters(
   };
   const inputs =
     mixer.projections === 'fused'
-      ? columns('qkv_proj', [queries, keys, keys])
+      ? columns('qkv_proj', [queries, keys, values])
       : [
           ...columns('q_proj', [queries]),
           ...columns('k_proj', [keys]),
-          ...columns('v_proj', [keys]),
+          ...columns('v_proj', [values]),
         ];
   return [
     ...inputs,
     ...headNormParameters(mixer, module),
     ...matrix(`${module}.o_proj`, { out: width, in: query }, mixer.outputBias, {
       kind: 'rows',
-      unit: queries.unit,
+      axis: 'queries',
     }),
   ];
 }
 
-function headNormParameters(mixer: AttentionSpec, module: string): ModelParameter[] {
+function headNormParameters(mixer: AttentionSpec, module: string): Declared[] {
   if (mixer.headNorm === 'none') return [];
   const { query, key } = attentionWidths(mixer);
   const overHead = mixer.headNorm === 'head';
-  const norm = (name: string, size: number, unit: number): ModelParameter => ({
+  const norm = (name: string, size: number): Declared => ({
     path: `${module}.${name}.weight`,
     shape: [overHead ? mixer.headWidth : size],
     role: 'norm',
-    split: overHead ? replicated : { kind: 'columns', sections: [{ size, unit }] },
+    // Over a width it is applied to the whole, which every rank gathers.
+    split: replicated,
   });
-  return [norm('q_norm', query, query / mixer.keyHeads), norm('k_norm', key, mixer.headWidth)];
+  return [norm('q_norm', query), norm('k_norm', key)];
 }
 
-function feedForwardParameters(
-  width: number,
-  spec: FeedForwardSpec,
-  module: string,
-): ModelParameter[] {
-  const half = { size: spec.inner, unit: 1 };
+function feedForwardParameters(width: number, spec: FeedForwardSpec, module: string): Declared[] {
+  const half = { size: spec.inner, axis: 'inner' } as const;
   const columns = (name: string, sections: readonly SplitSection[]) => {
     const size = { out: sections.length * spec.inner, in: width };
     return matrix(`${module}.${name}`, size, spec.bias, { kind: 'columns', sections });
@@ -185,5 +188,6 @@ function feedForwardParameters(
       ? columns('gate_up_proj', [half, half])
       : [...columns('gate_proj', [half]), ...columns('up_proj', [half])];
   const down = { out: width, in: spec.inner };
-  return [...inputs, ...matrix(`${module}.down_proj`, down, spec.bias, { kind: 'rows', unit: 1 })];
+  const split = { kind: 'rows', axis: 'inner' } as const;
+  return [...inputs, ...matrix(`${module}.down_proj`, down, spec.bias, split)];
 }

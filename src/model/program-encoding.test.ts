@@ -47,6 +47,8 @@ function decode(bytes: Uint8Array) {
   const program = {
     vocabulary: read.u32(),
     contextLength: read.u32(),
+    rank: read.u32(),
+    ranks: read.u32(),
     buffers: read.list(
       (): ProgramBuffer => ({
         name: read.text(),
@@ -75,6 +77,7 @@ function decode(bytes: Uint8Array) {
       valueWidth: read.u32(),
       window: read.u32(),
     })),
+    layouts: read.list(() => read.list(() => read.u32())),
     operations: read.list(() => operation(read)),
   };
   expect(read.end()).toBe(true);

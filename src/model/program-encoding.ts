@@ -6,23 +6,25 @@ import type { Columns, Operation, ParameterStorage, Program } from './program.ts
  * A program as the addon reads it: little-endian 32-bit words; a string is its byte length and its
  * UTF-8 bytes padded with zeros to whole words; a list is its length and its items.
  *
- *     magic, version, vocabulary, contextLength
+ *     magic, version, vocabulary, contextLength, rank, ranks
  *     buffers:    name, width, domain (0 tokens, 1 selected)
  *     parameters: path, shape (list), storage
  *     ropes:      width, traditional, base, scale, preScale, dynamicFactor (f32), dynamicFrom,
  *                 frequencies (list of f32, empty when base counts)
  *     caches:     keyHeads, headWidth, valueWidth, window
+ *     layouts:    widths (list)
  *     operations: code, then its fields as `operations` lists them
  *     storage:    kind (0 dense, 1 affine, 2 mxfp4, 3 block), bits, group, block format
  */
 export const programMagic = 0x50444943; // "CIDP"
-export const programVersion = 1;
+export const programVersion = 2;
 
 const storageKinds = { dense: 0, affine: 1, mxfp4: 2, block: 3 } as const;
 
 export function encodeProgram(program: Program): Uint8Array {
   const words = new WordWriter();
-  words.u32(programMagic, programVersion, program.vocabulary, program.contextLength);
+  const { vocabulary, contextLength, rank, ranks } = program;
+  words.u32(programMagic, programVersion, vocabulary, contextLength, rank, ranks);
   words.list(program.buffers, (buffer) => {
     words.text(buffer.name);
     words.u32(buffer.width, buffer.domain === 'tokens' ? 0 : 1);
@@ -41,6 +43,7 @@ export function encodeProgram(program: Program): Uint8Array {
   words.list(program.caches, (cache) =>
     words.u32(cache.keyHeads, cache.headWidth, cache.valueWidth, cache.window),
   );
+  words.list(program.layouts, (widths) => words.list(widths, (width) => words.u32(width)));
   words.list(program.operations, (operation) => writeOperation(words, operation));
   return words.bytes();
 }

@@ -89,14 +89,19 @@ export interface ProgramCache {
   readonly window: number;
 }
 
-/** The flat list of operations that one step runs. */
+/** The flat list of operations that one step runs, on one of the ranks that share a model. */
 export interface Program {
+  /** Of the whole model, whatever part of it this rank has. */
   readonly vocabulary: number;
   /** Positions that the model was made for. */
   readonly contextLength: number;
+  readonly rank: number;
+  readonly ranks: number;
   readonly buffers: readonly ProgramBuffer[];
   readonly parameters: readonly ProgramParameter[];
   readonly ropes: readonly ProgramRope[];
   readonly caches: readonly ProgramCache[];
+  /** Width of every rank's part in what is gathered; `allGather` names one by its index. */
+  readonly layouts: readonly (readonly number[])[];
   readonly operations: readonly Operation[];
 }

@@ -70,9 +70,10 @@ function readStorage(fields: unknown, at: string): ParameterStorage {
   return { kind: 'affine', bits: bits ?? 0, group: group ?? 0 };
 }
 
-/** Columns that share a scale; 1 where none do. */
+/** Columns that cannot be taken apart, as they share a scale; 1 where none do. */
 export function groupOf(storage: ParameterStorage): number {
   if (storage.kind === 'affine') return storage.group;
+  if (storage.kind === 'block') return storage.format.endsWith('_K') ? 256 : 32;
   return storage.kind === 'mxfp4' ? 32 : 1;
 }
 

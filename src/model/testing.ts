@@ -150,6 +150,75 @@ function shortest(value: number): string {
   return String(Number(value.toPrecision(6)));
 }
 
+/** What the addon's checker asks of a program, as far as sizes and numbers go. */
+export function programFlaws(program: Program): string[] {
+  const used = new Set<number>();
+  const found: string[] = [];
+  for (const operation of program.operations) {
+    for (const [name, kind] of Object.entries(operations[operation.kind].fields)) {
+      const fields: Record<string, Columns | number | null> = operation.fields;
+      const value = fields[name] ?? null;
+      if (kind.toLowerCase().endsWith('parameter') && typeof value === 'number') used.add(value);
+      if (!fits(program, value)) found.push(`${operation.kind}.${name}: ${JSON.stringify(value)}`);
+    }
+    found.push(...shapeFlaws(program, operation));
+  }
+  if (used.size !== program.parameters.length) found.push('a parameter is not used');
+  return found;
+}
+
+function fits(program: Program, value: Columns | number | null): boolean {
+  if (value === null) return true;
+  if (typeof value === 'number') return Number.isFinite(Math.fround(value));
+  const { buffer, column, width } = value;
+  return width > 0 && column + width <= (program.buffers[buffer]?.width ?? 0);
+}
+
+function shapeFlaws(program: Program, { kind, fields }: Operation): string[] {
+  const shapeOf = (index: number) => program.parameters[index]?.shape ?? [];
+  const fitting = (): boolean => {
+    switch (kind) {
+      case 'linear': {
+        const [out, width] = shapeOf(fields.weight);
+        return out === fields.out.width && width === fields.in.width;
+      }
+      case 'embed': {
+        const [rows = 0, width] = shapeOf(fields.table);
+        return width === fields.out.width && fields.first + rows <= program.vocabulary;
+      }
+      case 'head': {
+        const [rows = 0, width] = shapeOf(fields.weight);
+        return width === fields.in.width && fields.first + rows <= program.vocabulary;
+      }
+      case 'attention': {
+        const { heads, keyHeads, headWidth, q, k, v } = fields;
+        const keyWidth = keyHeads * headWidth;
+        const wide = q.width === heads * headWidth && k.width === keyWidth && v.width === keyWidth;
+        return wide && heads % keyHeads === 0;
+      }
+      case 'allGather': {
+        const widths = program.layouts[fields.layout] ?? [];
+        const whole = widths.reduce((sum, width) => sum + width, 0);
+        const wide = widths[program.rank] === fields.in.width && whole === fields.out.width;
+        return wide && widths.length === program.ranks && fields.in.buffer !== fields.out.buffer;
+      }
+      case 'norm':
+        return fields.out.width === fields.in.width;
+      case 'add':
+        return fields.a.width === fields.b.width && fields.out.width === fields.a.width;
+      case 'activate':
+        return fields.out.width === fields.gate.width;
+      case 'select':
+        return fields.out.width === fields.in.width;
+      case 'send':
+      case 'receive':
+      case 'allSum':
+        return true;
+    }
+  };
+  return fitting() ? [] : [`${kind} ${JSON.stringify(fields)}`];
+}
+
 /**
  * The tensors that a file of this model holds, each parameter stored as `storageOf` says (dense:
  * BF16).
@@ -158,7 +227,7 @@ export function tensorsFor(
   config: Config,
   storageOf: (path: string) => ParameterStorage = () => ({ kind: 'dense' }),
 ): TensorEntry[] {
-  return buildModel({ config }).parameters.flatMap(({ path, shape, role }) => {
+  return buildModel({ config }).parameters.flatMap(({ path, shape, declared: { role } }) => {
     const storage = storageOf(path);
     const columns = shape.at(-1) ?? 0;
     const rows = shape.slice(0, -1);

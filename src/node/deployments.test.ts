@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { FakeClock, settled } from '../../test/support/fake-clock.ts';
+import { quietParts } from '../../test/support/fake-instance.ts';
 import {
   fakeLibrary,
   type FakeRank,
@@ -16,6 +17,7 @@ import { cacheBytesPerPosition, weightBytes } from '../model/memory.ts';
 import { buildModel } from '../model/model.ts';
 import { Deployments } from './deployments.ts';
 import type { Instance } from './instance.ts';
+import { KnownAnswers } from './self-check.ts';
 
 const never = new AbortController().signal;
 const { program } = buildModel(manifestOf('any'));
@@ -34,8 +36,6 @@ function world(memoryBytes = 100 * needed) {
     spawner,
     clock,
     library,
-    onChange: () => {},
-    onLog: () => {},
     defaults: {
       executor: 'mlx',
       precise: true,
@@ -43,7 +43,11 @@ function world(memoryBytes = 100 * needed) {
       cacheBytes: null,
       slots: 4,
       threads: 0,
+      ranks: 1,
+      split: 'auto',
     },
+    ...quietParts,
+    knownAnswers: new KnownAnswers(),
     freeMemoryBytes: () => memoryBytes - taken(),
     randomId: () => String(++ids),
   });
@@ -224,6 +228,7 @@ describe('memory', () => {
       deployments.instanceFor(name).then((instance) => instance.ready(never));
     const [a, b] = [come('a'), rejection(come('b'))];
     expect((await b).code).toBe('insufficient_memory');
+    spawner.behave = obliging;
     spawner.last.say(openedMessage);
     expect(await a).toEqual(openedMessage);
     expect(spawner.ranks.length).toBe(1);
@@ -234,6 +239,50 @@ describe('memory', () => {
     await ready('a');
     const { settings } = await ready('b');
     expect(settings.cacheBytes).toBe(Math.floor(needed / 4));
+  });
+});
+
+describe('ranks', () => {
+  test('are as many as asked for, and all of them count', async () => {
+    const { deployments } = world();
+    const view = await deployments.create({ model: 'a', ranks: 2 });
+    expect(view).toMatchObject({ ranks: 2, split: 'auto' });
+    const [entry] = deployments.list();
+    expect(entry?.instance.plan).toMatchObject({ kind: 'tensor', ranks: 2 });
+    expect(entry?.instance.plan.weightBytes).toBeGreaterThanOrEqual(weights);
+  });
+
+  test('that do not fit together are refused', async () => {
+    const { deployments } = world(needed);
+    const refused = rejection(deployments.create({ model: 'a', ranks: 2 }));
+    expect((await refused).code).toBe('insufficient_memory');
+  });
+
+  test('of an automatic deployment that are others make one of their own', async () => {
+    const { deployments, ready } = world();
+    await ready('a');
+    await deployments.create({ model: 'a', ranks: 2 });
+    await deployments.create({ model: 'a', split: 'pipeline' });
+    const all = deployments
+      .list()
+      .map(({ view, instance }) => [view.automatic, instance.plan.kind]);
+    expect(all).toEqual([
+      [false, 'single'],
+      [false, 'tensor'],
+    ]);
+  });
+
+  test('that do not start become fewer, as far as memory goes', async () => {
+    const { deployments, spawner, clock } = world();
+    spawner.behave = (rank, message) => {
+      if (message.type === 'open' && message.group !== null) rank.end({ code: 1, signal: null });
+      else obliging(rank, message);
+    };
+    await deployments.create({ model: 'a', ranks: 3 });
+    const instance = await deployments.instanceFor('a');
+    await clock.advance(2 * limits.groupStartsMax * limits.instanceRestartDelayMs);
+    await instance.ready(never);
+    expect(instance.plan).toMatchObject({ kind: 'single', ranks: 1 });
   });
 });
 
@@ -255,8 +304,9 @@ test('closing ends what runs and lets nothing start', async () => {
 
 test('what this version cannot do is refused', async () => {
   const { deployments } = world();
-  expect((await rejection(deployments.create({ model: 'a', ranks: 2 }))).code).toBe(
-    'split_unsupported',
-  );
+  const codes = async (wanted: object) =>
+    (await rejection(deployments.create({ model: 'a', ...wanted }))).code;
+  expect(await codes({ ranks: 60 })).toBe('split_impossible');
+  expect(await codes({ replicas: 2 })).toBe('unsupported');
   expect((await rejection(deployments.remove('deployment-0'))).code).toBe('deployment_not_found');
 });

@@ -1,12 +1,12 @@
-import { CideryError } from '../base/error.ts';
-import { type DeploymentId, deploymentId, instanceId } from '../base/ids.ts';
+import { CideryError, errorCode } from '../base/error.ts';
+import { type DeploymentId, deploymentId, instanceId, type ModelId } from '../base/ids.ts';
 import type { EngineSettings } from '../engine/protocol.ts';
-import { cacheBytesPerPosition, weightBytes } from '../model/memory.ts';
-import { buildModel } from '../model/model.ts';
 import type { ModelManifest } from '../model/manifest.ts';
+import type { WeightMode } from '../model/memory.ts';
 import type { DeploymentView, NewDeployment } from './cluster-state.ts';
 import { Instance, type InstanceParts } from './instance.ts';
 import type { ModelLibrary, ModelOnDisk } from './model-library.ts';
+import { planRanks, type RankPlan, type WantedSplit } from './rank-plan.ts';
 
 /** What instances are run with unless a deployment says otherwise. */
 export interface InstanceDefaults {
@@ -16,7 +16,10 @@ export interface InstanceDefaults {
   /** Null: a quarter of the free memory. */
   readonly cacheBytes: number | null;
   readonly slots: number;
+  /** Of each rank; 0: the ranks of an instance share the cores. */
   readonly threads: number;
+  readonly ranks: number;
+  readonly split: WantedSplit['split'];
 }
 
 export interface DeploymentParts extends InstanceParts {
@@ -30,12 +33,8 @@ interface Deployment {
   view: DeploymentView;
   /** Another one after it has failed and is asked for anew. */
   instance: Instance;
-  memoryBytes: number;
   usedAt: number;
 }
-
-/** A new instance and the memory that its weights take. */
-type Started = Pick<Deployment, 'instance' | 'memoryBytes'>;
 
 /**
  * The models that are wanted, and the instance of each. A model that a request names is deployed on
@@ -59,17 +58,17 @@ export class Deployments {
     this.#parts = parts;
   }
 
-  list(): readonly { view: DeploymentView; instance: Instance; memoryBytes: number }[] {
+  list(): readonly { view: DeploymentView; instance: Instance }[] {
     return [...this.#deployments.values()];
   }
 
   /**
    * Deploys a model that is on disk. One that a request has brought here already, with the same
    * settings, becomes the deployment. Throws `model_not_found`, `insufficient_memory`,
-   * `split_unsupported`.
+   * `split_impossible`, `unsupported`.
    */
   async create(wanted: NewDeployment): Promise<DeploymentView> {
-    refuseSplits(wanted);
+    refuseReplicas(wanted);
     const model = await this.#parts.library.resolve(wanted.model);
     const view = this.#view(model, wanted, false);
     // Whoever asked for that one is told if it fails.
@@ -155,16 +154,16 @@ export class Deployments {
       model: model.id,
       context: wanted.context ?? defaults.contextLength,
       replicas: 1,
-      split: wanted.split ?? 'auto',
-      ranks: 1,
+      split: wanted.split ?? defaults.split,
+      ranks: wanted.ranks ?? defaults.ranks,
       mode: precise ? 'precise' : 'fast',
       automatic,
     };
   }
 
   #create(model: ModelOnDisk, view: DeploymentView): Promise<Deployment> {
-    return this.#place(model, view, (started) => {
-      const deployment = { view, ...started, usedAt: ++this.#clock };
+    return this.#place(model, view, (instance) => {
+      const deployment = { view, instance, usedAt: ++this.#clock };
       this.#deployments.set(deploymentId(view.id), deployment);
       return deployment;
     });
@@ -174,22 +173,32 @@ export class Deployments {
   async #revive(deployment: Deployment): Promise<Deployment> {
     const { view } = deployment;
     const model = await this.#parts.library.resolve(view.model);
-    return this.#place(model, view, (started) => Object.assign(deployment, started));
+    return this.#place(model, view, (instance) => Object.assign(deployment, { instance }));
   }
 
   /** Makes room and starts an instance; `keep` puts it where it is known. */
   async #place(
     model: ModelOnDisk,
     view: DeploymentView,
-    keep: (started: Started) => Deployment,
+    keep: (instance: Instance) => Deployment,
   ): Promise<Deployment> {
     const manifest = await this.#parts.library.manifest(model);
     const placed = this.#placing.then(async () => {
-      const memoryBytes = await this.#makeRoom(manifest, view);
+      const plan = planRanks(manifest, view, this.#mode(view));
+      await this.#makeRoom(model.id, view, plan);
       if (this.#closed) throw new CideryError('node_closing', 'the node is closing');
-      const id = instanceId(`instance-${this.#parts.randomId()}`);
-      const instance = new Instance(id, manifest, model.id, this.#settings(view), this.#parts);
-      const deployment = keep({ instance, memoryBytes });
+      const runnable = {
+        id: instanceId(`instance-${this.#parts.randomId()}`),
+        model: model.id,
+        version: JSON.stringify([model.path, model.sizeBytes, model.modifiedMs]),
+        manifest,
+        settings: this.#settings(view),
+        plan,
+      };
+      const instance: Instance = new Instance(runnable, this.#parts, ({ ranks }) =>
+        this.#fewerRanks(manifest, view, ranks, instance),
+      );
+      const deployment = keep(instance);
       this.#parts.onChange();
       return deployment;
     });
@@ -211,31 +220,50 @@ export class Deployments {
     };
   }
 
+  #mode(view: DeploymentView): WeightMode {
+    return { executor: this.#parts.defaults.executor, precise: view.mode === 'precise' };
+  }
+
   /**
-   * Ends idle automatic deployments, unused longest first, until the model's weights and one
-   * context of at least 256 positions fit the free memory. Returns the bytes the weights take.
+   * Ends idle automatic deployments, unused longest first, until the weights of all ranks and one
+   * context of at least 256 positions fit the free memory.
    */
-  async #makeRoom(manifest: ModelManifest, view: DeploymentView): Promise<number> {
-    const { program, spec } = buildModel(manifest);
-    const precise = view.mode === 'precise';
-    const weights = weightBytes(program, { executor: this.#parts.defaults.executor, precise });
-    const positions = Math.min(view.context ?? 256, spec.contextLength);
-    const needed = weights + positions * cacheBytesPerPosition(program, precise);
+  async #makeRoom(model: ModelId, view: DeploymentView, plan: RankPlan): Promise<void> {
+    const needed = neededBytes(view, plan);
     for (;;) {
       const free = this.#parts.freeMemoryBytes() - this.#promisedBytes();
-      if (needed <= free) return weights;
+      if (needed <= free) return;
       // A request that has just been given its instance reaches it within this turn.
       await this.#parts.clock.sleep(0);
       const idle = this.#idleDeployment();
       if (idle === undefined) {
         throw new CideryError(
           'insufficient_memory',
-          `${manifest.id} needs ${inMiB(needed)} and ${inMiB(free)} are free`,
+          `${model} needs ${inMiB(needed)} and ${inMiB(free)} are free`,
           { hint: 'stop another model (`cidery ps`, `cidery stop ID`) or choose a smaller one' },
         );
       }
       await this.remove(idle.view.id);
     }
+  }
+
+  /** The most ranks below `ranks` that the model can be split over and that fit; null: none. */
+  #fewerRanks(
+    manifest: ModelManifest,
+    view: DeploymentView,
+    ranks: number,
+    instance: Instance,
+  ): RankPlan | null {
+    const free = this.#parts.freeMemoryBytes() - this.#promisedBytes(instance);
+    for (let fewer = ranks - 1; fewer >= 1; fewer--) {
+      try {
+        const plan = planRanks(manifest, { ranks: fewer, split: view.split }, this.#mode(view));
+        if (neededBytes(view, plan) <= free) return plan;
+      } catch (error) {
+        if (errorCode(error) !== 'split_impossible') throw error;
+      }
+    }
+    return null;
   }
 
   /**
@@ -249,26 +277,30 @@ export class Deployments {
       .sort((a, b) => a.usedAt - b.usedAt)[0];
   }
 
-  /** Memory that instances will take that are still loading. */
-  #promisedBytes(): number {
+  /** Memory that instances will take that are still loading, but for one. */
+  #promisedBytes(besides?: Instance): number {
     return [...this.#deployments.values()]
-      .filter(({ instance }) => instance.state.kind === 'starting')
-      .reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+      .filter(({ instance }) => instance.state.kind === 'starting' && instance !== besides)
+      .reduce((sum, { instance }) => sum + instance.plan.weightBytes, 0);
   }
+}
+
+/** Weights, and one context of at least 256 positions. */
+function neededBytes(view: DeploymentView, plan: RankPlan): number {
+  const positions = Math.min(view.context ?? 256, plan.contextLength);
+  return plan.weightBytes + positions * plan.cacheBytesPerPosition;
 }
 
 function sameSettings(a: DeploymentView, b: DeploymentView): boolean {
-  return a.context === b.context && a.mode === b.mode && a.split === b.split;
+  const sameSplit = a.ranks === b.ranks && (a.ranks === 1 || a.split === b.split);
+  return a.context === b.context && a.mode === b.mode && sameSplit;
 }
 
-function refuseSplits(wanted: NewDeployment): void {
-  if ((wanted.ranks ?? 1) > 1 || (wanted.replicas ?? 1) > 1) {
-    throw new CideryError(
-      'split_unsupported',
-      'this version runs a model in one rank on one machine',
-      { hint: 'leave out ranks and replicas' },
-    );
-  }
+function refuseReplicas({ replicas }: NewDeployment): void {
+  if ((replicas ?? 1) === 1) return;
+  throw new CideryError('unsupported', 'this version runs one instance of a deployment', {
+    hint: 'leave out replicas',
+  });
 }
 
 function inMiB(bytes: number): string {

@@ -1,19 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { settled } from '../../test/support/fake-clock.ts';
+import { fakeInstance } from '../../test/support/fake-instance.ts';
 import { FakeClock } from '../../test/support/fake-clock.ts';
 import {
   doneMessage,
   type FakeRank,
   FakeSpawner,
-  manifestOf,
   obliging,
 } from '../../test/support/fake-ranks.ts';
 import { rejection } from '../../test/support/rejection.ts';
-import { instanceId, modelId } from '../base/ids.ts';
 import { limits } from '../base/limits.ts';
 import type { FromRank, GenerateOptions } from '../engine/protocol.ts';
 import { startGeneration } from './generation.ts';
-import { Instance } from './instance.ts';
 
 const never = new AbortController().signal;
 const options: GenerateOptions = {
@@ -39,20 +37,7 @@ const options: GenerateOptions = {
 async function world() {
   const spawner = new FakeSpawner(obliging);
   const clock = new FakeClock();
-  const instance = new Instance(
-    instanceId('i'),
-    manifestOf('m'),
-    modelId('m'),
-    {
-      executor: 'mlx',
-      precise: true,
-      contextLength: null,
-      cacheBytes: 2 ** 20,
-      slots: 4,
-      threads: 0,
-    },
-    { spawner, clock, onChange: () => {}, onLog: () => {} },
-  );
+  const instance = fakeInstance({ spawner, clock });
   await instance.ready(never);
   const start = (signal = never, id = 'r') =>
     startGeneration(instance, id, { kind: 'ids', ids: [1] }, options, signal);

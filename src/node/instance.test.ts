@@ -1,19 +1,19 @@
 import { describe, expect, test } from 'vitest';
 import { FakeClock, settled } from '../../test/support/fake-clock.ts';
+import { fakeInstance, fakePlan } from '../../test/support/fake-instance.ts';
 import {
   doneMessage,
   type FakeRank,
   FakeSpawner,
-  manifestOf,
   obliging,
   openedMessage,
   pong,
 } from '../../test/support/fake-ranks.ts';
 import { rejection } from '../../test/support/rejection.ts';
-import { instanceId, modelId } from '../base/ids.ts';
 import { limits } from '../base/limits.ts';
 import type { ToRank } from '../engine/protocol.ts';
-import { Instance } from './instance.ts';
+import type { Instance } from './instance.ts';
+import type { RankPlan } from './rank-plan.ts';
 
 const never = new AbortController().signal;
 
@@ -22,20 +22,11 @@ function world(behave: (rank: FakeRank, message: ToRank) => void = obliging, ref
   const spawner = new FakeSpawner(behave);
   spawner.refuses = refuses;
   const states: string[] = [];
-  const instance = new Instance(
-    instanceId('instance-1'),
-    manifestOf('m'),
-    modelId('m'),
-    {
-      executor: 'mlx',
-      precise: true,
-      contextLength: null,
-      cacheBytes: 2 ** 20,
-      slots: 4,
-      threads: 0,
-    },
-    { spawner, clock, onChange: () => states.push(instance.state.kind), onLog: () => {} },
-  );
+  const instance: Instance = fakeInstance({
+    spawner,
+    clock,
+    onChange: () => states.push(instance.state.kind),
+  });
   return { clock, spawner, instance, states };
 }
 
@@ -78,16 +69,17 @@ describe('starting', () => {
 
   test('one that comes up at a later try is ready, and the count begins anew', async () => {
     const { instance, spawner, clock } = world();
+    let tries = 0;
+    spawner.behave = (rank, message) => {
+      if (message.type === 'open' && ++tries < limits.instanceStartsMax) {
+        rank.end({ code: 1, signal: null });
+      } else obliging(rank, message);
+    };
     for (let round = 0; round < 3; round++) {
-      let tries = 0;
-      spawner.behave = (rank, message) => {
-        if (message.type === 'open' && ++tries < limits.instanceStartsMax) {
-          rank.end({ code: 1, signal: null });
-        } else obliging(rank, message);
-      };
       await clock.advance(limits.instanceStartsMax * limits.instanceRestartDelayMs);
       expect(await instance.ready(never)).toEqual(openedMessage);
       await clock.advance(limits.instanceProvenMs);
+      tries = 0;
       spawner.last.end({ code: null, signal: 'SIGSEGV' });
       await settled();
       expect(instance.state.kind).toBe('starting');
@@ -127,7 +119,7 @@ describe('starting', () => {
     const refused = rejection(instance.ready(never));
     await clock.advance(10_000);
     expect((await refused).code).toBe('rank_start_failed');
-    expect([instance.state.kind, instance.pid, clock.timers]).toEqual(['failed', null, 0]);
+    expect([instance.state.kind, instance.members, clock.timers]).toEqual(['failed', [], 0]);
     await instance.stop();
   });
 
@@ -140,6 +132,7 @@ describe('starting', () => {
     stop.abort('enough');
     expect(await refused).toBe('enough');
     expect(instance.idle).toBe(true);
+    spawner.behave = obliging;
     spawner.last.say(openedMessage);
     await settled();
     expect(instance.state.kind).toBe('ready');
@@ -282,4 +275,106 @@ test('what the rank reports is shown, and forgotten with the rank', async () => 
   spawner.last.end({ code: 1, signal: null });
   await settled();
   expect([instance.report, instance.tokensPerS]).toEqual([null, 0]);
+});
+
+describe('several ranks', () => {
+  /** Three ranks whose processes come and go as `behave` says. */
+  function groupWorld(
+    behave: (rank: FakeRank, message: ToRank) => void,
+    fewer?: (plan: RankPlan) => RankPlan | null,
+  ) {
+    const clock = new FakeClock();
+    const spawner = new FakeSpawner(behave);
+    const log: string[] = [];
+    const instance = fakeInstance({
+      spawner,
+      clock,
+      plan: fakePlan(3),
+      onLog: (line) => log.push(line),
+      ...(fewer === undefined ? {} : { fewer }),
+    });
+    const placesOf = () =>
+      spawner.ranks.map(({ received }) => {
+        const opening = received.find(({ type }) => type === 'open');
+        return opening?.type === 'open' ? `${opening.group?.rank}/${opening.group?.ranks}` : '';
+      });
+    return { clock, spawner, instance, log, placesOf };
+  }
+
+  test('a lost follower costs what the first rank’s loss costs: all go, all come again', async () => {
+    const { instance, spawner, clock, placesOf } = groupWorld(obliging);
+    await instance.ready(never);
+    const heard = request(instance, 'a');
+    spawner.ranks[2]?.end({ code: null, signal: 'SIGKILL' });
+    await Promise.resolve();
+    await settled();
+    expect(heard).toEqual(['lost rank_lost']);
+    expect(spawner.ranks.slice(0, 3).map(({ gone }) => gone)).toEqual([true, true, true]);
+    await clock.advance(limits.instanceRestartDelayMs);
+    await instance.ready(never);
+    expect(placesOf()).toEqual(['0/3', '1/3', '2/3', '0/3', '1/3', '2/3']);
+    expect(instance.members.map(({ pid }) => pid)).toEqual([1003, 1004, 1005]);
+  });
+
+  test('threads that nobody has named are shared, those that are named are each rank’s', async () => {
+    const threads = async (told: number, cores: number) => {
+      const [clock, spawner] = [new FakeClock(), new FakeSpawner()];
+      const settings = { threads: told };
+      await fakeInstance({ spawner, clock, cores, settings, plan: fakePlan(3) }).ready(never);
+      const [opening] = spawner.last.received;
+      return opening?.type === 'open' ? opening.settings.threads : null;
+    };
+    expect([await threads(0, 8), await threads(0, 2), await threads(5, 2)]).toEqual([2, 1, 5]);
+  });
+
+  /** Groups of three and two find no processes that live. */
+  const needsOne = (rank: FakeRank, message: ToRank) => {
+    if (message.type === 'open' && message.group !== null) rank.end({ code: 1, signal: null });
+    else obliging(rank, message);
+  };
+
+  test('that do not start are tried in smaller numbers', async () => {
+    const { instance, clock, log, placesOf } = groupWorld(needsOne, ({ ranks }) =>
+      fakePlan(ranks - 1),
+    );
+    const ready = instance.ready(never);
+    await clock.advance(2 * limits.groupStartsMax * limits.instanceRestartDelayMs);
+    await ready;
+    expect(instance.plan).toEqual(fakePlan(1));
+    expect(new Set(placesOf())).toEqual(
+      new Set(['0/3', '1/3', '2/3', '0/2', '1/2', 'undefined/undefined']),
+    );
+    expect(log).toEqual([
+      'm: 3 ranks do not start (rank_lost); trying 2',
+      'm: 2 ranks do not start (rank_lost); trying 1',
+    ]);
+  });
+
+  test('are given up where fewer are no way out', async () => {
+    const { instance, clock, spawner } = groupWorld(needsOne, () => null);
+    const refused = rejection(instance.ready(never));
+    await clock.advance(limits.groupStartsMax * limits.instanceRestartDelayMs);
+    expect((await refused).code).toBe('rank_lost');
+    expect([spawner.ranks.length, clock.timers]).toEqual([3 * limits.groupStartsMax, 0]);
+  });
+
+  test.each([
+    ['out_of_memory', 1, 'ready'],
+    ['insufficient_memory', 1, 'ready'],
+    ['model_file_broken', 3, 'failed'],
+  ])('a fault of all of them: %s', async (code, ranks, state) => {
+    const { instance, clock, spawner } = groupWorld(
+      (rank, message) => {
+        if (message.type !== 'open' || message.group === null) return obliging(rank, message);
+        rank.say({ type: 'failed', fault: { code, message: 'm', hint: null } });
+        rank.end({ code: 1, signal: null });
+      },
+      () => fakePlan(1),
+    );
+    const settledState = instance.ready(never).catch(() => {});
+    await clock.advance(limits.instanceRestartDelayMs);
+    await settledState;
+    expect([instance.state.kind, instance.plan.ranks]).toEqual([state, ranks]);
+    expect(spawner.ranks.length).toBe(state === 'ready' ? 4 : 3);
+  });
 });

@@ -4,10 +4,12 @@ import { limits } from '../base/limits.ts';
 import { Rate } from '../base/rate.ts';
 import type { EngineSettings, ToRank } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { RankSpawner } from '../ports/spawner.ts';
 import { Admission } from './admission.ts';
-import { type Opened, type Pong, RankClient, type RequestListener } from './rank-client.ts';
+import { isFinal, isOfAnyRanks } from './final-faults.ts';
+import type { Opened, Pong, RequestListener } from './rank-client.ts';
+import { type Member, RankGroup, type RankGroupParts } from './rank-group.ts';
+import { type RankPlan, threadsPerRank } from './rank-plan.ts';
+import type { KnownAnswers } from './self-check.ts';
 
 export type InstanceState =
   | { readonly kind: 'starting'; readonly doneBytes: number; readonly totalBytes: number }
@@ -15,51 +17,68 @@ export type InstanceState =
   | { readonly kind: 'failed'; readonly error: CideryError }
   | { readonly kind: 'stopped' };
 
-export interface InstanceParts {
-  readonly spawner: RankSpawner;
-  readonly clock: Clock;
+const notReady: InstanceState = { kind: 'starting', doneBytes: 0, totalBytes: 0 };
+
+/** What is run. */
+export interface Runnable {
+  readonly id: InstanceId;
+  readonly model: ModelId;
+  /** Tells the model's files from others that bore its name before. */
+  readonly version: string;
+  readonly manifest: ModelManifest;
+  /** 0 threads: the ranks share the cores. */
+  readonly settings: EngineSettings;
+  readonly plan: RankPlan;
+}
+
+export interface InstanceParts extends RankGroupParts {
+  readonly cores: number;
+  readonly knownAnswers: KnownAnswers;
   /** Called after every change of what the instance shows. */
   readonly onChange: () => void;
-  readonly onLog: (line: string) => void;
 }
 
 /**
- * A model that is being run: one rank for now. When its rank is lost a fresh one is started, and
- * every request is told, so that it can go on there; an instance whose ranks are lost again and
- * again before they have brought anything is given up.
+ * A model that is being run, in one rank or in several that live and die together. When they are
+ * lost fresh ones are started, and every request is told, so that it can go on there. Ranks that
+ * are lost again and again before they have brought anything are tried in smaller numbers, and in
+ * the end the instance is given up.
  */
 export class Instance {
   readonly id: InstanceId;
   readonly model: ModelId;
   readonly settings: EngineSettings;
   readonly admission = new Admission();
-  readonly #manifest: ModelManifest;
+  readonly #runnable: Runnable;
   readonly #parts: InstanceParts;
-  #state: InstanceState = { kind: 'starting', doneBytes: 0, totalBytes: 0 };
-  #rank: RankClient | null = null;
+  /** A plan for fewer ranks that this machine can run; null: there is none. */
+  readonly #fewer: (plan: RankPlan) => RankPlan | null;
+  #plan: RankPlan;
+  #state: InstanceState = notReady;
+  #group: RankGroup | null = null;
   #pong: Pong | null = null;
   #rate = new Rate(limits.speedWindowMs);
-  /** Ids of the requests that the rank has and that have not ended. */
+  /** Ids of the requests that the ranks have and that have not ended. */
   readonly #requests = new Set<string>();
   readonly #stopping = new AbortController();
   #awaiting = 0;
   #starts = 0;
-  /** The rank has brought something to somebody. */
+  /** The ranks have brought something to somebody. */
   #proved = false;
   readonly #waiters = new Set<() => void>();
 
   constructor(
-    id: InstanceId,
-    manifest: ModelManifest,
-    model: ModelId,
-    settings: EngineSettings,
+    runnable: Runnable,
     parts: InstanceParts,
+    fewer: (plan: RankPlan) => RankPlan | null,
   ) {
-    this.id = id;
-    this.model = model;
-    this.settings = settings;
-    this.#manifest = manifest;
+    this.id = runnable.id;
+    this.model = runnable.model;
+    this.settings = runnable.settings;
+    this.#runnable = runnable;
+    this.#plan = runnable.plan;
     this.#parts = parts;
+    this.#fewer = fewer;
     void this.#run();
   }
 
@@ -67,11 +86,17 @@ export class Instance {
     return this.#state;
   }
 
-  get pid(): number | null {
-    return this.#rank?.pid ?? null;
+  /** How it is run now. */
+  get plan(): RankPlan {
+    return this.#plan;
   }
 
-  /** The rank's last report of itself. */
+  /** The ranks of this attempt, in rank order. */
+  get members(): readonly Member[] {
+    return this.#group?.members ?? [];
+  }
+
+  /** The first rank's last report of itself. */
   get report(): Pong | null {
     return this.#pong;
   }
@@ -111,7 +136,7 @@ export class Instance {
   }
 
   /**
-   * Sends a request to the ready rank; `again`: one that a rank has had before, which is not
+   * Sends a request to the ready ranks; `again`: one that ranks have had before, which is not
    * refused for those that came after it. Throws `instance_not_ready`, `too_many_requests`,
    * `prompt_too_large`.
    */
@@ -120,8 +145,8 @@ export class Instance {
     listener: RequestListener,
     again = false,
   ): void {
-    const rank = this.#rank;
-    if (rank === null || this.#state.kind !== 'ready') {
+    const group = this.#group;
+    if (group === null || this.#state.kind !== 'ready') {
       throw new CideryError('instance_not_ready', `${this.model} is not ready`);
     }
     const { size } = this.#requests;
@@ -134,7 +159,7 @@ export class Instance {
     invariant(!this.#requests.has(id), 'a request has an id of its own');
     this.#requests.add(id);
     try {
-      rank.request(message, {
+      group.request(message, {
         onMessage: (answer) => {
           this.#proved = true;
           if (answer.type === 'done' || answer.type === 'error' || answer.type === 'reply') {
@@ -144,8 +169,6 @@ export class Instance {
         },
         onLost: (error) => {
           this.#requests.delete(id);
-          // From here on nothing is ready, whoever is told first.
-          if (this.#state.kind === 'ready') this.#set(notReady);
           listener.onLost(error);
         },
       });
@@ -157,76 +180,99 @@ export class Instance {
 
   /** Drops a request; its listener hears nothing more. One that has ended already is left alone. */
   cancel(id: string): void {
-    if (this.#requests.delete(id)) this.#rank?.cancel(id);
+    if (this.#requests.delete(id)) this.#group?.cancel(id);
   }
 
   async stop(): Promise<void> {
     this.#set({ kind: 'stopped' });
     this.#stopping.abort();
-    await this.#rank?.close();
+    await this.#group?.close();
   }
 
-  /** Starts ranks until one stays, the instance is stopped, or too many were lost in a row. */
+  /** Starts ranks until some stay, the instance is stopped, or too many were lost in a row. */
   async #run(): Promise<void> {
-    const { clock } = this.#parts;
+    const { clock, knownAnswers } = this.#parts;
     while (this.#state.kind === 'starting') {
       this.#starts += 1;
       const error = await this.#attempt();
       // Not the caller's doing: it is either stopped or starts anew.
       if (this.#current().kind === 'stopped') return;
-      if (this.#starts >= limits.instanceStartsMax || isFinal(error)) {
+      if (this.#isHopeless(error) && !this.#tryFewer(error)) {
+        if (error.code === 'selftest_failed') knownAnswers.forget(this.model);
         this.#set({ kind: 'failed', error });
         return;
       }
       this.#set(notReady);
+      // What ran well until now is back as soon as can be.
+      if (this.#starts === 0) continue;
       await clock.sleep(limits.instanceRestartDelayMs, this.#stopping.signal).catch(() => {
         // Stopped meanwhile: the loop ends.
       });
     }
   }
 
-  /** One rank from its start to its end. */
-  async #attempt(): Promise<CideryError> {
-    const { spawner, clock, onLog } = this.#parts;
-    try {
-      this.#rank = new RankClient(spawner, clock, {
-        onProgress: ({ doneBytes, totalBytes }) => {
-          if (this.#state.kind === 'starting')
-            this.#set({ kind: 'starting', doneBytes, totalBytes });
-        },
-        onPong: (pong) => {
-          this.#pong = pong;
-          this.#rate.add(clock.monotonic(), pong.generatedTokens);
-        },
-        onLog,
-      });
-    } catch (cause) {
-      if (cause instanceof CideryError) return cause;
-      const message = `no process could be started: ${errorMessage(cause)}`;
-      return new CideryError('rank_start_failed', message, { cause });
-    }
-    return this.#serve(this.#rank);
+  #isHopeless({ code }: CideryError): boolean {
+    const { ranks } = this.#plan;
+    const most = ranks === 1 ? limits.instanceStartsMax : limits.groupStartsMax;
+    return this.#starts >= most || isFinal(code, ranks);
   }
 
-  /** Opens the model in the rank and waits for the rank's end. */
-  async #serve(rank: RankClient): Promise<CideryError> {
-    try {
-      const opened = await rank.open(this.#manifest, this.settings);
-      if (this.#state.kind === 'stopped') await rank.close();
-      else {
-        this.#proved = false;
-        this.#set({ kind: 'ready', opened });
-      }
-    } catch {
-      // The rank ends by itself after a fault; `lost` says why.
-    }
-    const readyAtMs = this.#parts.clock.monotonic();
-    const error = await rank.lost;
-    const stayedMs = this.#parts.clock.monotonic() - readyAtMs;
+  /** True when fewer ranks may do what these could not. */
+  #tryFewer(error: CideryError): boolean {
+    if (this.#plan.ranks === 1 || isOfAnyRanks(error.code)) return false;
+    const fewer = this.#fewer(this.#plan);
+    if (fewer === null) return false;
+    this.#parts.onLog(
+      `${this.model}: ${this.#plan.ranks} ranks do not start (${error.code}); trying ${fewer.ranks}`,
+    );
+    this.#plan = fewer;
+    this.#starts = 0;
+    return true;
+  }
+
+  /** One group of ranks from its start to its end. */
+  async #attempt(): Promise<CideryError> {
+    const { clock } = this.#parts;
+    const group = new RankGroup(this.#plan, this.#parts, {
+      onProgress: (doneBytes, totalBytes) => {
+        if (this.#state.kind === 'starting') this.#set({ kind: 'starting', doneBytes, totalBytes });
+      },
+      onPong: (pong) => {
+        this.#pong = pong;
+        this.#rate.add(clock.monotonic(), pong.generatedTokens);
+      },
+      // From here on nothing is ready, whoever is told first.
+      onFailing: () => {
+        if (this.#state.kind === 'ready') this.#set(notReady);
+      },
+    });
+    this.#group = group;
+    await this.#open(group);
+    const readyAtMs = clock.monotonic();
+    const error = await group.lost;
+    const stayedMs = clock.monotonic() - readyAtMs;
     if (this.#proved || stayedMs >= limits.instanceProvenMs) this.#starts = 0;
     this.#pong = null;
     this.#rate = new Rate(limits.speedWindowMs);
     return error;
+  }
+
+  /** Opens the model in the ranks and lets them answer what is known. */
+  async #open(group: RankGroup): Promise<void> {
+    const { manifest, settings, model, version } = this.#runnable;
+    const plan = this.#plan;
+    const threads = threadsPerRank(settings.threads, this.#parts.cores, plan.ranks);
+    this.#proved = false;
+    try {
+      const opened = await group.open(manifest, { ...settings, threads });
+      const checked = { model, version, settings, plan };
+      await this.#parts.knownAnswers.check(group, checked, opened);
+      if (this.#state.kind === 'stopped') await group.close();
+      else this.#set({ kind: 'ready', opened });
+    } catch (error) {
+      // A rank that is lost is known already, and the first reason counts.
+      group.end(asCoded(error));
+    }
   }
 
   #current(): InstanceState {
@@ -258,34 +304,9 @@ export class Instance {
   }
 }
 
-const notReady: InstanceState = { kind: 'starting', doneBytes: 0, totalBytes: 0 };
-
-/**
- * Faults that a fresh attempt meets again: the model itself is wrong, or this build cannot run it.
- */
-const finalCodes = new Set([
-  'model_unsupported',
-  'model_config_invalid',
-  'model_file_broken',
-  'model_file_missing',
-  'model_file_unreadable',
-  'parameter_missing',
-  'parameter_unexpected',
-  'parameter_shape_mismatch',
-  'parameter_mismatch',
-  'program_invalid',
-  'tokenizer_missing',
-  'tokenizer_invalid',
-  'addon_missing',
-  'addon_unusable',
-  'addon_mismatch',
-  'executor_unavailable',
-  'device_unavailable',
-  'insufficient_memory',
-]);
-
-function isFinal(error: CideryError): boolean {
-  return finalCodes.has(error.code);
+function asCoded(error: unknown): CideryError {
+  if (error instanceof CideryError) return error;
+  return new CideryError('internal', `bug in cidery: ${errorMessage(error)}`, { cause: error });
 }
 
 function stoppedError(model: ModelId): CideryError {

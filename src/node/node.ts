@@ -3,6 +3,7 @@ import { limits } from '../base/limits.ts';
 import type { GenerateOptions, PromptInput, TextOperation, ToRank } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { RandomBytes } from '../ports/random.ts';
 import type { RankSpawner } from '../ports/spawner.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { Deployments, type InstanceDefaults } from './deployments.ts';
@@ -11,6 +12,7 @@ import type { Instance } from './instance.ts';
 import { LogBuffer } from './log-buffer.ts';
 import type { ModelLibrary } from './model-library.ts';
 import { faultError, RankClient } from './rank-client.ts';
+import { KnownAnswers } from './self-check.ts';
 import { viewInstance } from './view-instance.ts';
 
 /** Facts of the machine that do not change while the node runs, and those that do. */
@@ -30,6 +32,9 @@ export interface NodeParts {
   readonly machine: Machine;
   readonly defaults: InstanceDefaults;
   readonly version: string;
+  readonly randomBytes: RandomBytes;
+  /** A rank that shows no life for so long is lost. */
+  readonly silenceMs: number;
   readonly randomId: () => string;
   /** Random 64 bits in decimal digits: the seed of a request that names none. */
   readonly randomSeed: () => string;
@@ -61,13 +66,11 @@ export class CideryNode {
     this.#startedMs = parts.clock.monotonic();
     this.library = parts.library;
     this.logs = new LogBuffer(limits.logLinesKept, parts.clock);
-    const { spawner, clock, library, defaults, machine, randomId } = parts;
+    const { machine } = parts;
     this.deployments = new Deployments({
-      spawner,
-      clock,
-      library,
-      defaults,
-      randomId,
+      ...parts,
+      cores: machine.cores,
+      knownAnswers: new KnownAnswers(),
       freeMemoryBytes: () => machine.freeMemoryBytes(),
       onChange: () => this.#changed(),
       onLog: (line) => this.logs.add('rank', line),
@@ -183,11 +186,13 @@ export class CideryNode {
   }
 
   #startTextRank(): RankClient {
-    const rank = new RankClient(this.#parts.spawner, this.#parts.clock, {
+    const { spawner, clock, silenceMs } = this.#parts;
+    const events = {
       onProgress: () => {},
       onPong: () => {},
-      onLog: (line) => this.logs.add('rank', line),
-    });
+      onLog: (line: string) => this.logs.add('rank', line),
+    };
+    const rank = new RankClient(spawner, clock, events, silenceMs);
     this.#textRank = rank;
     void rank.lost.then(() => {
       if (this.#textRank === rank) this.#textRank = null;

@@ -4,13 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
-import { machineFacts, randomId, randomSeed } from '../platform/machine.ts';
+import { machineFacts, randomBytes, randomId, randomSeed } from '../platform/machine.ts';
 import { realRankSpawner } from '../platform/rank-spawner.ts';
 import { realClock } from '../platform/real-clock.ts';
 import { realDisk } from '../platform/real-disk.ts';
 import type { Disk } from '../ports/disk.ts';
 import type { InstanceDefaults } from './deployments.ts';
 import { CideryNode } from './node.ts';
+import type { WantedSplit } from './rank-plan.ts';
 import { realLibrary } from './real-library.ts';
 import { version } from './version.ts';
 
@@ -25,8 +26,11 @@ export interface NodeSettings {
   readonly contextLength: number | null;
   /** Bytes for keys and values of an instance; null: a quarter of the free memory. */
   readonly cacheBytes: number | null;
-  /** 0: one a core. */
+  /** Of each rank; 0: the ranks of an instance share the cores. */
   readonly threads: number;
+  /** What models are split over unless a deployment says otherwise. */
+  readonly ranks: number;
+  readonly split: WantedSplit['split'];
 }
 
 /** A node of this machine, on the real disk, network and processes. It listens nowhere. */
@@ -46,14 +50,16 @@ export async function openNode(settings: NodeSettings): Promise<CideryNode> {
     version: version(),
     randomId,
     randomSeed,
+    randomBytes,
+    silenceMs: chosenSilenceMs(environment),
   });
 }
 
 function instanceDefaults(settings: NodeSettings): InstanceDefaults {
-  const { precise, contextLength, cacheBytes, threads } = settings;
+  const { precise, contextLength, cacheBytes, threads, ranks, split } = settings;
   const executor = chosenExecutor(settings);
   const slots = limits.slotsPerInstance[executor];
-  return { executor, precise, contextLength, cacheBytes, threads, slots };
+  return { executor, precise, contextLength, cacheBytes, threads, slots, ranks, split };
 }
 
 /**
@@ -71,6 +77,18 @@ export function chosenExecutor(
   if (named === 'cpu' || named === 'mlx') return named;
   throw new CideryError('setting_invalid', `CIDERY_EXECUTOR is '${named}'`, {
     hint: 'set it to cpu or mlx',
+  });
+}
+
+/** Throws `setting_invalid`. */
+function chosenSilenceMs(environment: NodeSettings['environment']): number {
+  const named = environment['CIDERY_SILENCE_MS'];
+  if (named === undefined || named === '') return limits.rankStoppedMs;
+  const silenceMs = Number(named);
+  const { rankStoppedLeastMs: least, rankStoppedMostMs: most } = limits;
+  if (Number.isInteger(silenceMs) && silenceMs >= least && silenceMs <= most) return silenceMs;
+  throw new CideryError('setting_invalid', `CIDERY_SILENCE_MS is '${named}'`, {
+    hint: `set it to whole milliseconds from ${least} to ${most}`,
   });
 }
 

@@ -13,7 +13,7 @@ import { rejection } from '../../test/support/rejection.ts';
 import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { EngineSettings, RequestMessage, ToRank } from '../engine/protocol.ts';
-import { RankClient } from './rank-client.ts';
+import { type LoadProgress, RankClient } from './rank-client.ts';
 
 const settings: EngineSettings = {
   executor: 'mlx',
@@ -28,11 +28,12 @@ function world(behave: (rank: FakeRank, message: ToRank) => void = obliging) {
   const clock = new FakeClock();
   const spawner = new FakeSpawner(behave);
   const progress: number[] = [];
-  const client = new RankClient(spawner, clock, {
-    onProgress: ({ doneBytes }) => progress.push(doneBytes),
+  const events = {
+    onProgress: ({ doneBytes }: LoadProgress) => progress.push(doneBytes),
     onPong: () => {},
     onLog: () => {},
-  });
+  };
+  const client = new RankClient(spawner, clock, events, limits.rankStoppedMs);
   return { clock, spawner, rank: spawner.last, client, progress };
 }
 
@@ -57,10 +58,12 @@ describe('opening', () => {
       from.say({ type: 'progress', stage: 'weights', doneBytes: 5, totalBytes: 10 });
       from.say(openedMessage);
     });
-    const opened = await client.open(manifestOf('m'), settings);
+    const opened = await client.open(manifestOf('m'), settings, null);
     expect(opened).toEqual(openedMessage);
     expect(progress).toEqual([5]);
-    expect(rank.received).toEqual([{ type: 'open', manifest: manifestOf('m'), settings }]);
+    expect(rank.received).toEqual([
+      { type: 'open', manifest: manifestOf('m'), settings, group: null },
+    ]);
     rank.end({ code: 0, signal: null });
     await client.lost;
     expect(clock.timers).toBe(0);
@@ -73,7 +76,7 @@ describe('opening', () => {
       from.say({ type: 'failed', fault });
       from.end({ code: 1, signal: null });
     });
-    const error = await client.open(manifestOf('m'), settings).catch((e: unknown) => e);
+    const error = await client.open(manifestOf('m'), settings, null).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(CideryError);
     expect(error).toMatchObject({ code: 'model_unsupported', hint: 'another' });
     expect(await client.lost).toBe(error);
@@ -86,7 +89,7 @@ describe('opening', () => {
       from.log('terminate called');
       from.end({ code: null, signal: 'SIGABRT' });
     });
-    const error = await client.open(manifestOf('m'), settings).catch((e: unknown) => e);
+    const error = await client.open(manifestOf('m'), settings, null).catch((e: unknown) => e);
     expect(error).toMatchObject({
       code: 'rank_lost',
       message: "the model's process ended by SIGABRT",
@@ -98,7 +101,7 @@ describe('opening', () => {
   test('a process that never says hello is ended', async () => {
     const { client, spawner, clock } = world();
     spawner.onStart = () => {};
-    const refused = rejection(client.open(manifestOf('m'), settings));
+    const refused = rejection(client.open(manifestOf('m'), settings, null));
     await clock.advance(limits.rankHelloMs + 2 * limits.rankPingMs);
     expect((await refused).code).toBe('rank_stuck');
     expect(spawner.last.signals).toEqual(['SIGKILL']);
@@ -109,7 +112,7 @@ describe('opening', () => {
 describe('watching', () => {
   test('a silent rank is ended, and everybody who waits is told', async () => {
     const { client, rank, clock, spawner } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const [first, second] = [listen(client, 'a'), listen(client, 'b')];
     await clock.advance(10 * limits.rankSilenceMs);
     expect([...first, ...second]).toEqual([]);
@@ -125,7 +128,7 @@ describe('watching', () => {
 
   test('a daemon that was stopped itself does not end its ranks', async () => {
     const { client, rank, clock } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     await clock.advance(limits.rankPingMs);
     clock.jump(100 * limits.rankStepMs);
     await clock.advance(10 * limits.rankPingMs);
@@ -134,7 +137,7 @@ describe('watching', () => {
 
   test('a step that does not end is noticed, a busy rank and an idle one are not', async () => {
     const { client, rank, clock, spawner } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     await clock.advance(2 * limits.rankStepMs);
     let steps = 0;
     spawner.behave = (from, message) => {
@@ -161,7 +164,7 @@ describe('watching', () => {
     ['bytes that are no text', '\u0000\n'],
   ])('%s on the pipe ends the rank', async (_, text) => {
     const { client, rank, clock } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const heard = listen(client, 'a');
     rank.sayBytes(new TextEncoder().encode(text));
     await settled();
@@ -172,7 +175,7 @@ describe('watching', () => {
 
   test('a rank that does not read is ended', async () => {
     const { client, rank } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     rank.unsentBytes = limits.rankUnsentMaxBytes + 1;
     const heard = listen(client, 'a');
     await settled();
@@ -181,7 +184,7 @@ describe('watching', () => {
 
   test('a rank that says it has failed and stays is ended', async () => {
     const { client, rank, clock } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const heard = listen(client, 'a');
     rank.say({ type: 'failed', fault: { code: 'out_of_memory', message: 'm', hint: null } });
     await clock.advance(limits.rankLeaveMs - 1);
@@ -195,7 +198,7 @@ describe('watching', () => {
 describe('requests', () => {
   test('each hears its own messages, and nothing after its end', async () => {
     const { client, rank } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const [first, second] = [listen(client, 'a'), listen(client, 'b')];
     rank.say({ type: 'started', id: 'b', promptIds: [1] }, doneMessage('b'), doneMessage('b'));
     rank.say({ type: 'reply', id: 'a', value: {} }, { type: 'reply', id: 'a', value: {} });
@@ -207,7 +210,7 @@ describe('requests', () => {
 
   test('a cancelled one hears nothing more, and the rank is told once', async () => {
     const { client, rank } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const heard = listen(client, 'a');
     client.cancel('a');
     client.cancel('a');
@@ -223,16 +226,16 @@ describe('requests', () => {
 
   test('one that comes after the end is told why', async () => {
     const { client, rank } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     rank.end({ code: 7, signal: null });
     await client.lost;
     expect(listen(client, 'late')).toEqual(['lost rank_lost']);
-    expect((await rejection(client.open(manifestOf('m'), settings))).code).toBe('rank_lost');
+    expect((await rejection(client.open(manifestOf('m'), settings, null))).code).toBe('rank_lost');
   });
 
   test('one that cannot be written as JSON is refused and leaves nothing behind', async () => {
     const { client, rank } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const before = rank.received.length;
     const request = { ...logitsRequest('deep'), out: deep(100_000) };
     const heard: string[] = [];
@@ -256,7 +259,7 @@ function deep(levels: number): string {
 describe('closing', () => {
   test('asks, and the rank leaves', async () => {
     const { client, rank, clock } = world();
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const heard = listen(client, 'a');
     await client.close();
     expect(rank.signals).toEqual([]);
@@ -267,7 +270,7 @@ describe('closing', () => {
   test('goes on to signals when nothing moves it', async () => {
     const { client, rank, clock } = world();
     rank.stubborn = true;
-    await client.open(manifestOf('m'), settings);
+    await client.open(manifestOf('m'), settings, null);
     const closed = client.close();
     await clock.advance(limits.rankLeaveMs);
     expect(rank.signals).toEqual(['SIGTERM']);
@@ -280,7 +283,7 @@ describe('closing', () => {
   test('of a rank that has not said hello yet works as well', async () => {
     const { client, spawner, clock } = world();
     spawner.onStart = () => {};
-    const refused = rejection(client.open(manifestOf('m'), settings));
+    const refused = rejection(client.open(manifestOf('m'), settings, null));
     await client.close();
     expect((await refused).code).toBe('instance_stopped');
     expect(clock.timers).toBe(0);

@@ -2,15 +2,18 @@ import { CideryError, errorMessage } from '../base/error.ts';
 import { JsonLines, jsonLine } from '../base/lines.ts';
 import { limits } from '../base/limits.ts';
 import {
+  type Address,
   type EngineSettings,
   type Fault,
   type FromRank,
   fromRankSchema,
+  type GroupPlace,
   type RequestMessage,
   type ToRank,
 } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
+import { RankVitals } from './rank-vitals.ts';
 import type { RankProcess, RankSpawner } from '../ports/spawner.ts';
 
 export type Opened = Extract<FromRank, { type: 'opened' }>;
@@ -31,14 +34,18 @@ export interface RankEvents {
 }
 
 /**
- * One rank as the daemon talks to it: messages parsed, silence and stuck steps noticed, its end
- * turned into one coded error for everybody who waits for it. A client that is lost is never used
- * again.
+ * One rank as the daemon talks to it: messages parsed, silence, a stopped process and stuck steps
+ * noticed, its end turned into one coded error for everybody who waits for it. A client that is
+ * lost is never used again.
  */
 export class RankClient {
   readonly pid: number;
   /** Resolves with the reason when the rank is gone; never rejects. */
   readonly lost: Promise<CideryError>;
+  /** As `lost`, but as soon as it is known that the rank will go; never rejects. */
+  readonly failing: Promise<CideryError>;
+  /** The port at which a rank of a group waits for the others. */
+  readonly listening: Promise<number>;
   readonly #process: RankProcess;
   readonly #clock: Clock;
   readonly #events: RankEvents;
@@ -49,29 +56,30 @@ export class RankClient {
     readonly resolve: (opened: Opened) => void;
     readonly reject: (error: CideryError) => void;
   }[] = [];
-  readonly #hello: { promise: Promise<void>; resolve(): void; reject(error: CideryError): void };
+  readonly #vitals: RankVitals;
+  readonly #hello = deferred<void>();
+  readonly #listening = deferred<number>();
+  readonly #failing = deferred<CideryError>();
   #resolveLost: (error: CideryError) => void = () => {};
   #lostError: CideryError | null = null;
   #fault: CideryError | null = null;
   #leaving = false;
-  #helloSeen = false;
-  #checkedAt: number;
-  #silentMs = 0;
-  #steplessMs = 0;
-  #lastSteps = -1;
   #pings = 0;
   #stopWatch: () => void = () => {};
-  #stopFailed: () => void = () => {};
+  #stopEnding: () => void = () => {};
 
-  constructor(spawner: RankSpawner, clock: Clock, events: RankEvents) {
+  /** @param stoppedMs a process that gives no sign of life for so long is stopped, and is ended */
+  constructor(spawner: RankSpawner, clock: Clock, events: RankEvents, stoppedMs: number) {
     this.#clock = clock;
     this.#events = events;
     this.lost = new Promise((resolve) => (this.#resolveLost = resolve));
-    this.#hello = deferred();
+    this.failing = this.#failing.promise;
+    this.listening = this.#listening.promise;
+    this.#vitals = new RankVitals(stoppedMs, clock.monotonic());
     this.#process = spawner.spawn();
     this.pid = this.#process.pid;
-    this.#checkedAt = clock.monotonic();
     this.#process.onBytes((bytes) => this.#receive(bytes));
+    this.#process.onSign(() => this.#vitals.sign());
     this.#process.onLog((line) => this.#keepLog(line));
     void this.#process.exited.then(({ code, signal }) =>
       this.#lose(
@@ -85,14 +93,26 @@ export class RankClient {
     this.#watch();
   }
 
-  /** Loads a model. Rejects with the rank's fault, or `rank_lost`. */
-  async open(manifest: ModelManifest, settings: EngineSettings): Promise<Opened> {
+  /**
+   * Loads a model, or the rank's part of it; a rank of a group waits for `connect` then. Rejects with
+   * the rank's fault, or `rank_lost`.
+   */
+  async open(
+    manifest: ModelManifest,
+    settings: EngineSettings,
+    group: GroupPlace | null,
+  ): Promise<Opened> {
     await this.#hello.promise;
     return new Promise((resolve, reject) => {
       if (this.#lostError !== null) return reject(this.#lostError);
       this.#opening.push({ resolve, reject });
-      this.#send({ type: 'open', manifest, settings });
+      this.#send({ type: 'open', manifest, settings, group });
     });
+  }
+
+  /** Tells a rank of a group where the ranks listen, in rank order. */
+  connect(addresses: Address[]): void {
+    if (this.#lostError === null) this.#send({ type: 'peers', addresses });
   }
 
   /** Resolves when the process is up; a rank that only works on text needs no more. */
@@ -130,8 +150,26 @@ export class RankClient {
 
   /** Ends the process now; the reason is what everybody who waits is told. */
   kill(reason: CideryError): void {
-    this.#fault ??= reason;
+    this.#fail(reason);
     this.#process.kill('SIGKILL');
+  }
+
+  /** As `kill`, by SIGTERM first. */
+  terminate(reason: CideryError): void {
+    if (this.#lostError !== null) return;
+    this.#fail(reason);
+    this.#process.kill('SIGTERM');
+    this.#killAfter(limits.rankTerminateMs);
+  }
+
+  #fail(reason: CideryError): void {
+    this.#fault ??= reason;
+    this.#failing.resolve(this.#fault);
+  }
+
+  #killAfter(ms: number): void {
+    this.#stopEnding();
+    this.#stopEnding = this.#clock.after(ms, () => this.#process.kill('SIGKILL'));
   }
 
   async #endsWithin(ms: number): Promise<boolean> {
@@ -159,7 +197,7 @@ export class RankClient {
   }
 
   #receive(bytes: Uint8Array): void {
-    this.#silentMs = 0;
+    this.#vitals.heard();
     try {
       for (const value of this.#lines.push(bytes)) this.#handle(fromRankSchema.parse(value));
     } catch (cause) {
@@ -171,24 +209,20 @@ export class RankClient {
   #handle(message: FromRank): void {
     switch (message.type) {
       case 'hello':
-        this.#helloSeen = true;
-        this.#steplessMs = 0;
+        this.#vitals.hello();
         return this.#hello.resolve();
       case 'progress':
         return this.#events.onProgress(message);
+      case 'listening':
+        return this.#listening.resolve(message.port);
       case 'opened':
         return this.#opening.shift()?.resolve(message);
       case 'failed':
-        this.#fault ??= faultError(message.fault);
+        this.#fail(faultError(message.fault));
         // It leaves by itself; one that cannot is made to.
-        this.#stopFailed();
-        this.#stopFailed = this.#clock.after(limits.rankLeaveMs, () =>
-          this.#process.kill('SIGKILL'),
-        );
-        return;
+        return this.#killAfter(limits.rankLeaveMs);
       case 'pong':
-        if (message.steps !== this.#lastSteps || message.running === 0) this.#steplessMs = 0;
-        this.#lastSteps = message.steps;
+        this.#vitals.pong(message);
         return this.#events.onPong(message);
       case 'started':
       case 'delta':
@@ -214,24 +248,9 @@ export class RankClient {
   }
 
   #check(): void {
-    const now = this.#clock.monotonic();
-    // A daemon that was held up itself (stopped, or its machine asleep) has heard nobody: what it
-    // missed counts as one turn, so that the rank's answers are read before it is judged.
-    const elapsedMs = Math.min(now - this.#checkedAt, 2 * limits.rankPingMs);
-    this.#checkedAt = now;
-    this.#silentMs += elapsedMs;
-    this.#steplessMs += elapsedMs;
-    if (!this.#helloSeen) {
-      if (this.#steplessMs > limits.rankHelloMs) this.#stuck('did not start in time');
-      return;
-    }
-    if (this.#silentMs > limits.rankSilenceMs) this.#stuck('does not answer');
-    else if (this.#steplessMs > limits.rankStepMs) this.#stuck('does not finish a step');
-    else this.#send({ type: 'ping', number: this.#pings++ });
-  }
-
-  #stuck(what: string): void {
-    this.kill(new CideryError('rank_stuck', `the model's process ${what} and was ended`));
+    const dead = this.#vitals.check(this.#clock.monotonic());
+    if (dead !== null) this.kill(dead);
+    else if (this.#vitals.isUp) this.#send({ type: 'ping', number: this.#pings++ });
   }
 
   #keepLog(line: string): void {
@@ -247,8 +266,10 @@ export class RankClient {
       (this.#leaving ? new CideryError('instance_stopped', 'the model was stopped') : ended);
     this.#lostError = error;
     this.#stopWatch();
-    this.#stopFailed();
+    this.#stopEnding();
+    this.#failing.resolve(error);
     this.#hello.reject(error);
+    this.#listening.reject(error);
     for (const { reject } of this.#opening.splice(0)) reject(error);
     for (const listener of [...this.#requests.values()]) listener.onLost(error);
     this.#requests.clear();
@@ -269,18 +290,20 @@ export function faultError({ code, message, hint }: Fault): CideryError {
   return new CideryError(code, message, hint === null ? {} : { hint });
 }
 
-function deferred(): {
-  promise: Promise<void>;
-  resolve(): void;
+interface Deferred<Value> {
+  readonly promise: Promise<Value>;
+  resolve(value: Value): void;
   reject(error: CideryError): void;
-} {
-  let resolve: () => void = () => {};
+}
+
+function deferred<Value>(): Deferred<Value> {
+  let resolve: (value: Value) => void = () => {};
   let reject: (error: CideryError) => void = () => {};
-  const promise = new Promise<void>((yes, no) => {
+  const promise = new Promise<Value>((yes, no) => {
     resolve = yes;
     reject = no;
   });
   // Somebody may never wait for it.
   promise.catch(() => {});
-  return { promise, resolve: () => resolve(), reject: (error) => reject(error) };
+  return { promise, resolve: (value) => resolve(value), reject: (error) => reject(error) };
 }

@@ -1,15 +1,15 @@
 import type { DeploymentView, InstanceView } from './cluster-state.ts';
 import type { Instance } from './instance.ts';
+import type { Member } from './rank-group.ts';
 
 /** An instance as `GET /cluster/v1/state` shows it. */
 export function viewInstance(
-  entry: { view: DeploymentView; instance: Instance; memoryBytes: number },
+  entry: { view: DeploymentView; instance: Instance },
   node: string,
 ): InstanceView {
-  const { view, instance, memoryBytes } = entry;
-  const { state, report } = instance;
+  const { view, instance } = entry;
+  const { state, report, plan } = instance;
   const opened = state.kind === 'ready' ? state.opened : null;
-  const memory = report?.memory ?? opened?.memory;
   return {
     id: instance.id,
     deployment: view.id,
@@ -23,11 +23,11 @@ export function viewInstance(
         : null,
     contextLength: opened?.contextLength ?? null,
     plan: {
-      kind: 'single',
-      ranks: 1,
+      kind: plan.kind,
+      ranks: plan.ranks,
       executor: instance.settings.executor,
       mode: instance.settings.precise ? 'precise' : 'fast',
-      predicted: { memoryBytes },
+      predicted: { memoryBytes: plan.weightBytes },
     },
     measured: {
       loadMs: opened?.loadMs ?? null,
@@ -37,14 +37,24 @@ export function viewInstance(
       generatedTokens: report?.generatedTokens ?? 0,
       tokensPerS: instance.tokensPerS,
     },
-    ranks: [
-      {
-        rank: 0,
-        node,
-        pid: instance.pid,
-        state: state.kind === 'ready' ? 'ready' : state.kind === 'starting' ? 'starting' : 'lost',
-        memoryBytes: (memory?.weightBytes ?? 0) + (memory?.cacheBytes ?? 0),
-      },
-    ],
+    ranks: viewRanks(instance, node),
   };
+}
+
+function viewRanks({ members, plan }: Instance, node: string): InstanceView['ranks'] {
+  return Array.from({ length: plan.ranks }, (_, rank) => {
+    const member = members[rank];
+    return {
+      rank,
+      node,
+      pid: member?.pid ?? null,
+      state: member?.state ?? 'lost',
+      memoryBytes: member === undefined ? 0 : memoryOf(member),
+    };
+  });
+}
+
+function memoryOf({ report, opened }: Member): number {
+  const memory = report?.memory ?? opened?.memory;
+  return (memory?.weightBytes ?? 0) + (memory?.cacheBytes ?? 0);
 }

@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes as nodeRandomBytes, randomUUID } from 'node:crypto';
 import { hostname, totalmem, availableParallelism } from 'node:os';
 import { arch, availableMemory, platform } from 'node:process';
 
@@ -22,6 +22,11 @@ export function machineFacts(): MachineFacts {
     totalMemoryBytes: totalmem(),
     freeMemoryBytes: () => availableMemory(),
   };
+}
+
+/** Bytes that nobody can guess. */
+export function randomBytes(count: number): Uint8Array {
+  return nodeRandomBytes(count);
 }
 
 /** 96 random bits as text for ids. */

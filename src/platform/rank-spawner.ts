@@ -13,8 +13,9 @@ export interface RankCommand {
 
 /**
  * Starts ranks as processes of this Node binary; throws `rank_start_failed` when the system has
- * none to give. Descriptor 3 is the control socket; descriptor 4
- * is the lifeline, whose other end stays open here and closes with this process, however it ends.
+ * none to give. Descriptor 3 is the control socket; descriptor 4 is the lifeline, a socket whose
+ * other end stays open here and closes with this process, however it ends; the rank gives its signs
+ * of life over it.
  */
 export function realRankSpawner(command: RankCommand): RankSpawner {
   return { spawn: () => startRank(command) };
@@ -39,7 +40,9 @@ function startRank(command: RankCommand): RankProcess {
   invariant(control instanceof Duplex, 'the control socket of a rank is a socket');
   // A rank that is gone resets its sockets; its exit tells all there is to tell.
   control.on('error', () => {});
-  child.stdio[4]?.on('error', () => {});
+  const lifeline = child.stdio[4];
+  invariant(lifeline instanceof Duplex, 'the lifeline of a rank is a socket');
+  lifeline.on('error', () => {});
   const exited = exitOf(child);
   return {
     pid,
@@ -50,6 +53,7 @@ function startRank(command: RankCommand): RankProcess {
       return control.writableLength;
     },
     onBytes: (listener) => control.on('data', listener),
+    onSign: (listener) => lifeline.on('data', () => listener()),
     onLog: (listener) => {
       for (const stream of [child.stdout, child.stderr]) {
         if (stream !== null) readLines(stream, command.logLineMaxCharacters, listener);

@@ -13,6 +13,11 @@ export interface RankProcess {
   onBytes(listener: (bytes: Uint8Array) => void): void;
   /** Lines that the process wrote to standard output and error. */
   onLog(listener: (line: string) => void): void;
+  /**
+   * Signs of life that the process gives whatever its JavaScript does; none come while it is
+   * stopped.
+   */
+  onSign(listener: () => void): void;
   readonly exited: Promise<ProcessExit>;
   kill(signal: 'SIGTERM' | 'SIGKILL'): void;
 }

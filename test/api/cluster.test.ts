@@ -56,7 +56,7 @@ describe('deployments', () => {
 
   test.each<[string, object, string]>([
     ['an unknown model', { model: 'no/such' }, 'model_not_found'],
-    ['two ranks', { model: echoModel, ranks: 2 }, 'split_unsupported'],
+    ['more ranks than it has parts', { model: echoModel, ranks: 60 }, 'split_impossible'],
     ['a field of another version', { model: echoModel, color: 'red' }, 'invalid_value'],
     ['no model', {}, 'missing_required_parameter'],
   ])('%s is refused', async (_name, body, code) => {

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { z } from 'zod';
 import { CliSandbox } from '../support/cli.ts';
 
 let sandbox: CliSandbox;
@@ -90,7 +91,7 @@ describe('cidery debug', () => {
             {
               path: 'model.embed_tokens.weight',
               shape: [expect.any(Number), expect.any(Number)],
-              split: 'replicated',
+              split: 'columns',
             },
             {
               path: 'model.layers.0.self_attn.q_proj.weight',
@@ -106,6 +107,39 @@ describe('cidery debug', () => {
         },
       ],
     });
+  });
+
+  test('parameters of several ranks are parts of the whole', async () => {
+    const request = (ranks: number, split?: string) =>
+      JSON.stringify({ op: 'parameters', model: tinyModel, ranks, split });
+    const replies = await session([
+      request(1),
+      request(2, 'tensor'),
+      request(2, 'pipeline'),
+      request(3),
+      request(64),
+    ]);
+    const tensor = z.object({ path: z.string(), shape: z.array(z.int()), split: z.string() });
+    const reply = z.object({
+      ranks: z.array(z.object({ bytes: z.int(), tensors: z.array(tensor) })),
+    });
+    const [one, columns, layers, three] = replies
+      .slice(0, 4)
+      .map((value) => reply.parse(value).ranks);
+    const bytes = (ranks = one) => ranks?.map((rank) => rank.bytes).reduce((a, b) => a + b, 0) ?? 0;
+    const rows = (ranks = one) =>
+      ranks?.map(
+        ({ tensors }) => tensors.find(({ path }) => path.includes('0.mlp.up_proj'))?.shape[0],
+      );
+    expect([columns?.length, layers?.length, three?.length]).toEqual([2, 2, 3]);
+    // Norms, and a key head that two ranks share, are on both.
+    expect(bytes(columns)).toBeGreaterThan(bytes());
+    expect(bytes(columns)).toBeLessThan(bytes() * 1.2);
+    expect(bytes(layers)).toBe(bytes());
+    expect(rows(columns)).toEqual([28, 28]);
+    expect(rows(layers)).toEqual([56, undefined]);
+    expect(rows(three)).toEqual([19, 19, 18]);
+    expect(replies[4]).toEqual(error('split_impossible'));
   });
 
   test('a line without an end is a line, and input that is no UTF-8 is no crash', async () => {

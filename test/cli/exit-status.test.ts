@@ -28,6 +28,8 @@ describe('wrong use ends with 2 and says nothing on standard output', () => {
     [['run', 'm', 'p', '--max-tokens', '0']],
     [['run', 'm', 'p', '--ranks', '1.5']],
     [['run', 'm', 'p', '--split', 'sideways']],
+    [['run', 'm', 'p', '--split', 'tensor']],
+    [['debug', '--ranks', '0']],
     [['run', 'm', 'p', '--no-such-flag']],
     [['debug', '--threads', '-1']],
   ])('%j', async (args) => {
@@ -54,8 +56,6 @@ describe('what cannot be done ends with 1 and one line that says what to do', ()
     [['invite'], 'unsupported'],
     [['join', 'CODE', 'address'], 'unsupported'],
     [['leave'], 'unsupported'],
-    [['run', 'm', 'p', '--ranks', '2'], 'split_unsupported'],
-    [['run', 'm', 'p', '--split', 'tensor'], 'split_unsupported'],
     [['run', 'no-such-model', 'p'], 'model_not_found'],
     [['run', './nowhere', 'p'], 'model_not_found'],
     [['run', 'org/name', 'p'], 'offline'],

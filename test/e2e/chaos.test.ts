@@ -15,6 +15,8 @@ test('a rank that is killed three times under load costs no answer anything', as
   symlinkSync(join(await starterHome(), 'models', 'starter'), join(home, 'models', 'starter'));
   const options = {
     kills: 3,
+    ranks: 1,
+    split: 'auto',
     mode: 'fast',
     seed: 5,
     clients: 3,

@@ -14,9 +14,9 @@ const never = 'new AbortController().signal';
 const model = JSON.stringify(starterModel);
 
 /** What the daemon's ranks are busy with when it prints their process ids. */
-const works: readonly (readonly [string, string])[] = [
-  ['idle', `await node.ready(${model}, ${never}); tell();`],
-  ['loading', `void node.ready(${model}, ${never}); setTimeout(tell, 600);`],
+const works: readonly (readonly [string, string, number])[] = [
+  ['idle', `await node.ready(${model}, ${never}); tell();`, 1],
+  ['loading', `void node.ready(${model}, ${never}); setTimeout(tell, 600);`, 1],
   [
     'in the middle of long steps',
     `const ids = Array.from({ length: 6000 }, (_, i) => i % 1000 + 100);
@@ -26,6 +26,16 @@ const works: readonly (readonly [string, string])[] = [
          options: ${JSON.stringify(greedyOptions)} }, ${never});
      }
      setTimeout(tell, 1500);`,
+    1,
+  ],
+  [
+    'one of three in the middle of long steps',
+    `const ids = Array.from({ length: 6000 }, (_, i) => i % 1000 + 100);
+     await node.ready(${model}, ${never});
+     void node.generate({ model: ${model}, input: { kind: 'ids', ids },
+       options: ${JSON.stringify(greedyOptions)} }, ${never});
+     setTimeout(tell, 1500);`,
+    3,
   ],
   [
     'in JavaScript that does not end soon',
@@ -34,10 +44,11 @@ const works: readonly (readonly [string, string])[] = [
      const ids = Array.from({ length: 5_000_000 }, (_, i) => i % 40_000);
      void node.text({ op: 'detokenize', tokenizer: text.tokenizerPath, ids, skipSpecial: false });
      setTimeout(tell, 4000);`,
+    1,
   ],
 ];
 
-function daemon(starter: string, work: string): ChildProcess {
+function daemon(starter: string, work: string, ranks: number): ChildProcess {
   const settings = {
     home: starter,
     executor: null,
@@ -45,6 +56,8 @@ function daemon(starter: string, work: string): ChildProcess {
     contextLength: null,
     cacheBytes: 2 ** 29,
     threads: 0,
+    ranks,
+    split: 'auto',
   };
   const script = `
     import { execFileSync } from 'node:child_process';
@@ -64,13 +77,13 @@ function daemon(starter: string, work: string): ChildProcess {
   });
 }
 
-test.each(works)('a rank that is %s', async (_, work) => {
-  const child = daemon(await starterHome(), work);
+test.each(works)('a rank that is %s', async (_, work, ranks) => {
+  const child = daemon(await starterHome(), work, ranks);
   try {
     const lines = createInterface({ input: child.stdout ?? process.stdin });
     const told = await new Promise<string>((resolve) => lines.once('line', resolve));
     const pids: number[] = JSON.parse(told);
-    expect(pids.length).toBeGreaterThan(0);
+    expect(pids.length).toBeGreaterThanOrEqual(ranks);
     expect(pids.filter(isAlive)).toEqual(pids);
     child.kill('SIGKILL');
     await eventually('the ranks have left', () => !pids.some(isAlive), 5_000);

@@ -11,7 +11,6 @@ import {
   admitTiny,
   admitTinyWithLongContext,
   eventually,
-  fastClock,
   isAlive,
   realNode,
   type RealNodeOptions,
@@ -99,8 +98,7 @@ describe('a rank in the middle of answers', () => {
   ] as const)(
     '%s: each answer goes on in a fresh one, and is the undisturbed one',
     async (_, signal) => {
-      // The wait for a silent rank is fifteen seconds of this clock.
-      const node = nodeWith({ clock: fastClock(signal === 'SIGSTOP' ? 5 : 1) });
+      const node = nodeWith();
       const model = await admitTinyWithLongContext(node, 'llama', home);
       const beginAll = () => Array.from({ length: 8 }, (__, seed) => begin(node, model, seed));
       const endOf = async (answers: ReturnType<typeof beginAll>) =>

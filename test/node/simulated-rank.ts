@@ -1,12 +1,23 @@
 import type { Clock } from '../../src/ports/clock.ts';
+import { limits } from '../../src/base/limits.ts';
 import type { ToRank } from '../../src/engine/protocol.ts';
-import { type FakeRank, openedMessage, pong } from '../support/fake-ranks.ts';
+import {
+  checkReply,
+  type FakeRank,
+  listening,
+  openedMessage,
+  pong,
+} from '../support/fake-ranks.ts';
 
 export type Dice = (limit: number) => number;
 
 /** What goes wrong with a rank, once in its life. */
-const faults = ['killed', 'silent', 'garbage', 'failed', 'stuck'] as const;
+const faults = ['killed', 'silent', 'stopped', 'garbage', 'failed', 'stuck'] as const;
 type Fault = (typeof faults)[number];
+/** No message of the daemon's moves it. */
+const deaf: readonly (Fault | null)[] = ['silent', 'stopped'];
+/** Between two signs of life. */
+const signMs = 500;
 
 interface Answer {
   readonly tokens: number;
@@ -24,6 +35,10 @@ export class SimulatedRank {
   readonly #clock: Clock;
   readonly #dice: Dice;
   readonly #timers = new Set<() => void>();
+  /** Of the group that it is in; empty: none. */
+  key = '';
+  /** Told what this rank has learned of the end of its group. */
+  onEnd: (code: string) => void = () => {};
   #fault: Fault | null = null;
   #steps = 0;
 
@@ -31,16 +46,26 @@ export class SimulatedRank {
     this.rank = rank;
     this.#clock = clock;
     this.#dice = dice;
-    void rank.exited.then(() => this.#stopTimers());
+    void rank.exited.then(() => {
+      this.#stopTimers();
+      this.onEnd('group_peer_lost');
+    });
     if (faulty && dice(3) > 0) this.#after(dice(40_000), () => this.#goWrong());
+    if (faulty) this.#giveSign();
     this.#after(dice(300), () => rank.say({ type: 'hello', protocol: 1, pid: rank.pid }));
   }
 
   receive(message: ToRank): void {
-    if (this.#fault === 'silent') return;
+    if (deaf.includes(this.#fault)) return;
     switch (message.type) {
       case 'open':
-        return this.#after(this.#dice(3_000), () => this.rank.say(openedMessage));
+        if (message.group === null) return this.#open();
+        this.key = message.group.key;
+        return this.#after(this.#dice(300), () => this.rank.say(listening(this.rank)));
+      case 'peers':
+        return this.#open();
+      case 'check':
+        return this.#after(this.#dice(50), () => this.rank.say(checkReply(message.id)));
       case 'generate':
         return this.#begin(
           message.id,
@@ -64,6 +89,26 @@ export class SimulatedRank {
     }
   }
 
+  /** Another rank of its group has ended, or is not heard of. */
+  endWith(code: string): void {
+    if (this.#fault === 'stopped') return;
+    this.#after(this.#dice(20), () => {
+      this.rank.say({ type: 'failed', fault: { code, message: 'simulated', hint: null } });
+      this.rank.end({ code: 1, signal: null });
+    });
+  }
+
+  #giveSign(): void {
+    this.rank.sign();
+    this.#after(signMs, () => {
+      if (this.#fault !== 'stopped') this.#giveSign();
+    });
+  }
+
+  #open(): void {
+    this.#after(this.#dice(3_000), () => this.rank.say(openedMessage));
+  }
+
   #begin(id: string, tokens: number, sent: number): void {
     const answer: Answer = { tokens, sent };
     this.active.set(id, answer);
@@ -75,7 +120,7 @@ export class SimulatedRank {
   }
 
   #token(id: string, answer: Answer): void {
-    if (!this.active.has(id) || this.#fault === 'silent' || this.#fault === 'stuck') return;
+    if (!this.active.has(id) || deaf.includes(this.#fault) || this.#fault === 'stuck') return;
     this.#steps += 1;
     // Long answers come in bursts, so that a slow reader falls behind.
     const burst = answer.tokens > 1_000 ? 1_000 : 1;
@@ -113,6 +158,9 @@ export class SimulatedRank {
         });
         if (this.#dice(2) > 0) this.rank.end({ code: 1, signal: null });
         return;
+      case 'stopped':
+        this.rank.stubborn = true;
+        return this.#after(limits.rankStoppedMs, () => this.onEnd('group_silent'));
       case 'silent':
       case 'stuck':
     }

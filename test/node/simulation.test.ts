@@ -2,9 +2,8 @@ import { randomInt } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { CideryError } from '../../src/base/error.ts';
 import { limits } from '../../src/base/limits.ts';
-import { cacheBytesPerPosition, weightBytes } from '../../src/model/memory.ts';
-import { buildModel } from '../../src/model/model.ts';
 import { CideryNode } from '../../src/node/node.ts';
+import { planRanks } from '../../src/node/rank-plan.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { fakeLibrary, FakeSpawner, manifestOf } from '../support/fake-ranks.ts';
 import { seededNumbers } from '../support/seeded-numbers.ts';
@@ -18,9 +17,7 @@ import { type Dice, SimulatedRank } from './simulated-rank.ts';
 
 const models = ['a', 'b', 'c', 'd'];
 const clientCount = 80;
-const { program } = buildModel(manifestOf('any'));
-const weights = weightBytes(program, { executor: 'mlx', precise: true });
-const modelBytes = weights + 128 * cacheBytesPerPosition(program, true);
+const mode = { executor: 'mlx', precise: true } as const;
 
 /** How a request ended: `whole`, `left`, or the code of its error. */
 type End = string;
@@ -36,7 +33,10 @@ class World {
   constructor(seed: number, faulty: boolean) {
     this.dice = seededNumbers(seed);
     const { clock, spawner, dice } = this;
-    spawner.onStart = (rank) => this.ranks.push(new SimulatedRank(rank, clock, dice, faulty));
+    const [ranks, split] = [1 + (seed % 3), 'tensor'] as const;
+    const plan = planRanks(manifestOf('any'), { ranks, split }, mode);
+    const modelBytes = plan.weightBytes + 128 * plan.cacheBytesPerPosition;
+    spawner.onStart = (rank) => this.#join(new SimulatedRank(rank, clock, dice, faulty));
     spawner.behave = (rank, message) =>
       this.ranks.find((simulated) => simulated.rank === rank)?.receive(message);
     const living = () => spawner.ranks.filter(({ gone }) => !gone).length;
@@ -52,20 +52,32 @@ class World {
         cores: 1,
         totalMemoryBytes: 0,
         // Room for three of the four models.
-        freeMemoryBytes: () => 3 * modelBytes - living() * weights,
+        freeMemoryBytes: () => 3 * modelBytes - living() * (plan.weightBytes / ranks),
       },
       defaults: {
-        executor: 'mlx',
-        precise: true,
+        ...mode,
         contextLength: null,
         cacheBytes: null,
         slots: 4,
         threads: 0,
+        ranks,
+        split,
       },
       version: '0',
       randomId: () => String(++ids),
       randomSeed: () => '0',
+      randomBytes: (count) => new Uint8Array(count).fill(this.ranks.length),
+      silenceMs: limits.rankStoppedMs,
     });
+  }
+
+  /** Ranks of a group hear of each other's end. */
+  #join(simulated: SimulatedRank): void {
+    this.ranks.push(simulated);
+    simulated.onEnd = (code) => {
+      const others = this.ranks.filter(({ key }) => key !== '' && key === simulated.key);
+      for (const other of others) if (other !== simulated && !other.rank.gone) other.endWith(code);
+    };
   }
 
   /** One client from its coming to its end. */
@@ -123,7 +135,14 @@ function left(): CideryError {
 /** What may become of a request when nothing goes wrong with a rank. */
 const harmless = ['whole', 'left', 'insufficient_memory', 'consumer_too_slow'];
 /** What a rank that went wrong may add. */
-const harmful = ['rank_lost', 'rank_stuck', 'rank_protocol', 'out_of_memory', 'instance_not_ready'];
+const harmful = [
+  'rank_lost',
+  'rank_stuck',
+  'rank_stopped',
+  'rank_protocol',
+  'out_of_memory',
+  'instance_not_ready',
+];
 
 async function simulate(seed: number, faulty: boolean): Promise<World> {
   const world = new World(seed, faulty);

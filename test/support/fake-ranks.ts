@@ -29,6 +29,7 @@ export class FakeRank implements RankProcess {
   #resolveExited: (exit: ProcessExit) => void = () => {};
   #onBytes: (bytes: Uint8Array) => void = () => {};
   #onLog: (line: string) => void = () => {};
+  #onSign: () => void = () => {};
   #gone = false;
 
   constructor(pid: number, onMessage: (rank: FakeRank, message: ToRank) => void) {
@@ -58,6 +59,15 @@ export class FakeRank implements RankProcess {
 
   onLog(listener: (line: string) => void): void {
     this.#onLog = listener;
+  }
+
+  onSign(listener: () => void): void {
+    this.#onSign = listener;
+  }
+
+  /** Gives a sign of life. */
+  sign(): void {
+    if (!this.#gone) this.#onSign();
   }
 
   kill(signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -117,11 +127,26 @@ export class FakeSpawner implements RankSpawner {
   }
 }
 
-/** Opens at once, answers pings, leaves when asked; requests stay unanswered. */
+/**
+ * Opens at once (in a group: once it knows the others), answers pings and its check, leaves when
+ * asked; requests stay unanswered.
+ */
 export function obliging(rank: FakeRank, message: ToRank): void {
-  if (message.type === 'open') rank.say(openedMessage);
+  if (message.type === 'open' && message.group !== null) rank.say(listening(rank));
+  else if (message.type === 'open' || message.type === 'peers') rank.say(openedMessage);
+  else if (message.type === 'check') rank.say(checkReply(message.id));
   else if (message.type === 'ping') rank.say(pong(message.number));
   else if (message.type === 'close' && !rank.stubborn) rank.end({ code: 0, signal: null });
+}
+
+/** Each listens at a port of its own. */
+export function listening(rank: FakeRank): FromRank {
+  return { type: 'listening', port: 10_000 + rank.pid };
+}
+
+/** The answer that every rank of a test knows. */
+export function checkReply(id: string, ids: number[] = [4, 5, 6]): FromRank {
+  return { type: 'reply', id, value: { ids, logits: 'checksum' } };
 }
 
 export const openedMessage: FromRank = {

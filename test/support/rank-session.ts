@@ -85,6 +85,7 @@ export class RankSession {
       type: 'open',
       manifest,
       settings: { ...preciseSettings, ...changes },
+      group: null,
     });
     return opened;
   }

@@ -2,10 +2,11 @@ import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
+import { limits } from '../../src/base/limits.ts';
 import type { InstanceDefaults } from '../../src/node/deployments.ts';
 import { CideryNode } from '../../src/node/node.ts';
 import { realLibrary } from '../../src/node/real-library.ts';
-import { machineFacts, randomId, randomSeed } from '../../src/platform/machine.ts';
+import { machineFacts, randomBytes, randomId, randomSeed } from '../../src/platform/machine.ts';
 import { realRankSpawner } from '../../src/platform/rank-spawner.ts';
 import { realClock } from '../../src/platform/real-clock.ts';
 import type { Clock } from '../../src/ports/clock.ts';
@@ -41,11 +42,15 @@ export function realNode(options: RealNodeOptions): CideryNode {
       cacheBytes: 2 ** 26,
       slots: 8,
       threads: 0,
+      ranks: 1,
+      split: 'auto',
       ...options.defaults,
     },
     version: '0',
     randomId,
     randomSeed,
+    randomBytes,
+    silenceMs: limits.rankStoppedMs,
   });
 }
 
@@ -66,16 +71,6 @@ export async function admitTinyWithLongContext(
   const config = z.looseObject({}).parse(JSON.parse(readFileSync(path, 'utf8')));
   writeFileSync(path, JSON.stringify({ ...config, max_position_embeddings: 1 << 17 }));
   return (await node.library.admit(folder)).id;
-}
-
-/** The machine's clock, `times` as fast: waits of seconds for a limit take a fraction of them. */
-export function fastClock(times: number): Clock {
-  return {
-    now: () => realClock.now(),
-    monotonic: () => realClock.monotonic() * times,
-    sleep: (ms, signal) => realClock.sleep(ms / times, signal),
-    after: (ms, callback) => realClock.after(ms / times, callback),
-  };
 }
 
 /** Whether a process runs; one that has ended and that nobody has waited for does not. */

@@ -67,6 +67,8 @@ export class ScriptedRank implements RankProcess {
 
   onLog(): void {}
 
+  onSign(): void {}
+
   kill(signal: 'SIGTERM' | 'SIGKILL'): void {
     this.#silent = true;
     this.#exit({ code: null, signal });
@@ -89,7 +91,16 @@ export class ScriptedRank implements RankProcess {
   #handle(message: ToRank): void {
     switch (message.type) {
       case 'open':
+        if (message.group === null) return this.#open();
+        return this.#say({ type: 'listening', port: 10_000 + message.group.rank });
+      case 'peers':
         return this.#open();
+      case 'check':
+        return this.#say({
+          type: 'reply',
+          id: message.id,
+          value: { ids: [4, 5, 6], logits: 'checksum' },
+        });
       case 'generate':
         this.generations.push(message);
         void this.#generate(message);

@@ -82,10 +82,14 @@ export async function serveNode(options: ServedNodeOptions = {}): Promise<Served
       cacheBytes: null,
       slots: 4,
       threads: 1,
+      ranks: 1,
+      split: 'auto',
     },
     version: '1.2.3',
     randomId: () => `id${++ids}`,
     randomSeed: () => '42',
+    randomBytes: (count) => new Uint8Array(count),
+    silenceMs: limits.rankStoppedMs,
   });
   const closing = new AbortController();
   const api = createApi(node, realClock, {

@@ -1,5 +1,6 @@
 #include "cpu/ops/rows.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/ops/divide.h"
@@ -17,8 +18,13 @@ struct Run {
   }
   void operator()(const EmbedStep& step) const noexcept {
     for (uint32_t row = first; row < first + count; ++row) {
-      tools.kernels.lookup(
-          {step.table, tools.pass.tokens[row], step.scale, step.out.row(row)});
+      const uint32_t token = tools.pass.tokens[row] - step.first;
+      if (token < step.table->outputs) {
+        tools.kernels.lookup({step.table, token, step.scale, step.out.row(row)});
+      } else {
+        // Another rank's token. What adds nothing to any value, zeros of either sign too.
+        std::fill_n(step.out.row(row), step.out.width, -0.0f);
+      }
     }
   }
   void operator()(const NormStep& step) const noexcept {

@@ -19,6 +19,7 @@ struct EmbedStep {
   View out;
   const PackedWeight* table;
   float scale;
+  uint32_t first;  // token of the table's first row
 };
 struct NormStep {
   View out, in;

@@ -7,40 +7,40 @@
 namespace cidery::cpu {
 namespace {
 
-/// Whether nothing but the largest logit counts.
-bool is_greedy(const program::Sampler& sampler) {
-  return sampler.temperature == 0 && sampler.repetition == 1 && sampler.presence == 0 &&
-         sampler.frequency == 0 && sampler.logprobs == 0 && sampler.biases.empty() &&
-         sampler.mask.empty();
-}
-
-void sample_row(const Tools& tools, const program::PlannedSequence& sequence,
-                const program::SlotHistory& history, std::span<float> row,
-                program::SequenceResult& entry) {
-  if (is_greedy(sequence.sampler)) {
-    const Largest largest = tools.kernels.largest(row.data(), row.size());
+void sample_row(const Tools& tools, const Draws& draws, uint32_t index, std::span<float> row,
+                const Largest* known, program::SequenceResult& entry) {
+  const program::PlannedSequence& sequence = draws.plan.sequences[index];
+  if (program::is_greedy(sequence.sampler)) {
+    const Largest largest =
+        known != nullptr ? *known : tools.kernels.largest(row.data(), row.size());
     entry.finite = largest.finite;
     entry.sampled = largest.finite;
     entry.token = largest.finite ? largest.index : 0;
     return;
   }
-  entry = sampling::sample(row, sequence.sampler, history.tokens(sequence.slot),
-                           history.held(sequence.slot));
+  entry = sampling::sample(row, sequence.sampler, draws.tokens(index),
+                           sequence.first_position + sequence.count);
   entry.slot = sequence.slot;
 }
 
 }  // namespace
 
-void collect_logits(const Tools& tools, const program::StepPlan& plan,
-                    const program::SlotHistory& history, std::span<const WantedRow> wanted,
-                    const View& logits, program::StepResult& result) noexcept {
+bool looks_back(const program::PlannedSequence& sequence) noexcept {
+  const program::Sampler& sampler = sequence.sampler;
+  return sequence.want == program::Want::sample &&
+         (sampler.repetition != 1 || sampler.presence != 0 || sampler.frequency != 0);
+}
+
+void collect_logits(const Tools& tools, const Draws& draws, std::span<const WantedRow> wanted,
+                    const View& logits, std::span<const Largest> known,
+                    program::StepResult& result) noexcept {
   tools.pool.parallel_for(static_cast<uint32_t>(wanted.size()), [&](uint32_t i,
                                                                     uint32_t) noexcept {
     const WantedRow& row = wanted[i];
-    const program::PlannedSequence& sequence = plan.sequences[row.sequence];
     program::SequenceResult& entry = result.sequences[row.sequence];
-    if (sequence.want == program::Want::sample) {
-      sample_row(tools, sequence, history, {logits.row(i), logits.width}, entry);
+    if (draws.plan.sequences[row.sequence].want == program::Want::sample) {
+      sample_row(tools, draws, row.sequence, {logits.row(i), logits.width},
+                 known.empty() ? nullptr : &known[i], entry);
     } else {
       std::memcpy(entry.logits.data() + size_t{row.logit_row} * logits.width, logits.row(i),
                   logits.width * sizeof(float));

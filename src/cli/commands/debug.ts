@@ -1,11 +1,15 @@
 import { CideryError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import { openNode } from '../../node/open-node.ts';
-import { type CommandContext, type EngineFlags, nodeSettings } from '../context.ts';
+import {
+  type CommandContext,
+  type EngineFlags,
+  nodeSettings,
+  type SplitFlags,
+} from '../context.ts';
 import { DebugOperations } from '../debug-operations.ts';
 import { debugSchemas } from '../debug-request.ts';
 import { readLines } from '../read-lines.ts';
-import { refuseSplit, type SplitFlags } from '../refuse-split.ts';
 import { errorValue } from '../report-error.ts';
 import { z } from 'zod';
 
@@ -17,10 +21,9 @@ export async function debug(
   context: CommandContext,
   flags: EngineFlags & SplitFlags,
 ): Promise<void> {
-  refuseSplit(flags);
   const { signal } = context;
   const node = await openNode(nodeSettings(context, flags));
-  const operations = new DebugOperations(context, node);
+  const operations = new DebugOperations(context, node, flags.precise ?? false);
   const onAbort = () => process.stdin.destroy();
   signal.addEventListener('abort', onAbort, { once: true });
   try {

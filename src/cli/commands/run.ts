@@ -11,12 +11,16 @@ import {
   speedLine,
 } from '../answerer.ts';
 import { chat } from '../chat.ts';
-import { type CommandContext, type EngineFlags, nodeSettings } from '../context.ts';
+import {
+  type CommandContext,
+  type EngineFlags,
+  nodeSettings,
+  type SplitFlags,
+} from '../context.ts';
 import { findNode } from '../find-node.ts';
 import { localAnswerer } from '../local-answerer.ts';
 import { requireModel } from '../local-models.ts';
 import { isPortableSeed, remoteAnswerer } from '../remote-answerer.ts';
-import { refuseSplit, type SplitFlags } from '../refuse-split.ts';
 
 export interface RunFlags extends EngineFlags, SplitFlags {
   readonly maxTokens?: number;
@@ -38,7 +42,6 @@ export async function run(
   prompt: string | null,
   flags: RunFlags,
 ): Promise<void> {
-  refuseSplit(flags);
   refuseChatFlags(context, prompt, flags);
   const text = prompt === '-' ? await readInput(context.signal) : prompt;
   const node = await openNode(nodeSettings(context, flags));
@@ -119,7 +122,7 @@ async function chooseAnswerer(
     !isPortableSeed(flags.seed ?? '0');
   const client = own ? null : await findNode(context);
   if (client === null) return localAnswerer(context, node, model);
-  return remoteAnswerer(context, client, model, flags.precise === true ? 'precise' : null);
+  return remoteAnswerer(context, client, model, flags);
 }
 
 /** Always with an engine of this process: token ids and memory are no part of OpenAI's form. */
@@ -131,7 +134,7 @@ async function runAsJson(
   flags: RunFlags,
 ): Promise<void> {
   const answerer = await localAnswerer(context, node, model);
-  const { state, settings } = answerer.instance;
+  const { state, settings, plan } = answerer.instance;
   const loadMs = state.kind === 'ready' ? state.opened.loadMs : 0;
   const question = questionOf(text, flags);
   const answer = await answerer.answer(question, answerOptions(flags), () => {}, context.signal);
@@ -145,7 +148,7 @@ async function runAsJson(
     timings: { loadMs, promptTokens, promptMs, generatedTokens, generateMs },
     memory: { peakBytes: await answerer.peakBytes() },
     mode: settings.precise ? 'precise' : 'fast',
-    ranks: 1,
+    ranks: plan.ranks,
   });
 }
 

@@ -1,4 +1,4 @@
-#include "cpu/cores.h"
+#include "base/cores.h"
 
 #include <algorithm>
 #include <charconv>
@@ -10,7 +10,7 @@
 #include <sched.h>
 #endif
 
-namespace cidery::cpu {
+namespace cidery {
 namespace {
 
 uint32_t affinity_cores() {
@@ -78,4 +78,24 @@ uint32_t allowed_cores() {
   return std::min(cores, group_cores().value_or(cores));
 }
 
-}  // namespace cidery::cpu
+bool keep_to_share(uint32_t index, uint32_t parts) noexcept {
+  const uint32_t cores = allowed_cores();
+  if (cores < parts) return false;
+#ifdef __linux__
+  cpu_set_t all, share;
+  CPU_ZERO(&share);
+  if (::sched_getaffinity(0, sizeof all, &all) != 0) return true;
+  const auto count = static_cast<uint32_t>(CPU_COUNT(&all));
+  for (uint32_t core = 0, nth = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &all)) continue;
+    if (nth * parts / count == index) CPU_SET(core, &share);
+    ++nth;
+  }
+  static_cast<void>(::sched_setaffinity(0, sizeof share, &share));
+#else
+  static_cast<void>(index);
+#endif
+  return true;
+}
+
+}  // namespace cidery

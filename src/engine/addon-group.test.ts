@@ -1,0 +1,157 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { readTensorFile, tensorOf, worstDeviation } from '../../test/golden/tensor-file.ts';
+import { type CompiledChild, compileChild } from '../../test/support/compile-child.ts';
+import { RankProcess } from '../../test/support/rank-process.ts';
+import { RankTeam, type TeamOptions, tinyManifest } from '../../test/support/rank-team.ts';
+import { buildModel } from '../model/model.ts';
+import type { PlannedSequence, Sampler, SequenceResult } from './step-plan.ts';
+
+const models = join(import.meta.dirname, '../../test/golden/models');
+const names = readdirSync(models).sort();
+const steps = 12;
+let child: CompiledChild;
+
+beforeAll(async () => {
+  child = await compileChild('test/support/rank-child.ts');
+});
+afterAll(() => child.remove());
+
+const greedy: Sampler = {
+  temperature: 0,
+  topP: 1,
+  minP: 0,
+  topK: 0,
+  repetition: 1,
+  presence: 0,
+  frequency: 0,
+  seed: 0n,
+  choice: 0,
+  promptLength: 0,
+  logprobs: null,
+  biases: [],
+  mask: null,
+};
+const drawing: Sampler = {
+  ...greedy,
+  temperature: 0.9,
+  topP: 0.9,
+  repetition: 1.2,
+  presence: 0.1,
+  seed: 7n,
+  logprobs: 2,
+};
+
+/** What a model answers to a prompt: all logits, and what follows in two ways. */
+interface Answers {
+  readonly logits: Float32Array;
+  readonly greedy: number[];
+  readonly drawn: Pick<SequenceResult, 'token' | 'logprob' | 'alternatives'>[];
+}
+
+/** Asks for everything at once: the addon orders what needs what. */
+async function answers(team: RankTeam, ids: readonly number[]): Promise<Answers> {
+  const want = (sampler: Sampler) => ({ kind: 'sample', sampler }) as const;
+  const part = (slot: number, step: number, sampler: Sampler): PlannedSequence => ({
+    slot,
+    firstPosition: step === 0 ? 0 : ids.length + step - 1,
+    tokens: step === 0 ? ids : 'lastSample',
+    want: want(sampler),
+  });
+  const whole: PlannedSequence = {
+    slot: 0,
+    firstPosition: 0,
+    tokens: ids,
+    want: { kind: 'logits', rows: ids.length },
+  };
+  const results = await Promise.all([
+    team.step([whole, part(1, 0, greedy)]),
+    team.step([part(2, 0, drawing)]),
+    ...Array.from({ length: steps - 1 }, (_, at) => [
+      team.step([part(1, at + 1, greedy)]),
+      team.step([part(2, at + 1, drawing)]),
+    ]).flat(),
+  ]);
+  const of = (slot: number) =>
+    results.flatMap(({ sequences }) => sequences.filter((sequence) => sequence.slot === slot));
+  return {
+    logits: of(0)[0]?.logits ?? new Float32Array(),
+    greedy: of(1).map(({ token }) => token ?? -1),
+    drawn: of(2).map(({ token, logprob, alternatives }) => ({ token, logprob, alternatives })),
+  };
+}
+
+const bits = (values: Float32Array) => Buffer.from(values.buffer).toString('hex');
+
+function golden(name: string) {
+  const tensors = readTensorFile(join(models, name, 'golden.safetensors'));
+  return {
+    ids: [...tensorOf(tensors, 'ids').values],
+    tokens: [...tensorOf(tensors, 'tokens').values].slice(0, steps),
+  };
+}
+
+/** Opens a model in the first of the processes, asks it, and closes it in order. */
+async function ask(
+  processes: readonly RankProcess[],
+  name: string,
+  options: TeamOptions,
+): Promise<Answers> {
+  const team = await RankTeam.open(processes, await tinyManifest(name), options);
+  const followed = team.follow();
+  try {
+    return await answers(team, golden(name).ids);
+  } finally {
+    await team.close(followed);
+  }
+}
+
+const splits = [
+  { split: 'tensor', ranks: 2 },
+  { split: 'tensor', ranks: 3 },
+  { split: 'tensor', ranks: 4 },
+  { split: 'pipeline', ranks: 2 },
+  { split: 'pipeline', ranks: 3 },
+] as const;
+
+/** What may be split so: a rank has a head of each layer, or a layer. */
+async function isPossible(name: string, { split, ranks }: (typeof splits)[number]) {
+  const { layers } = buildModel(await tinyManifest(name)).spec;
+  if (split === 'pipeline') return layers.length >= ranks;
+  return layers.every(({ mixer }) => mixer.heads >= ranks);
+}
+
+describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (executor) => {
+  let processes: RankProcess[];
+  beforeAll(() => {
+    processes = Array.from({ length: 4 }, () => new RankProcess(child, executor));
+  });
+  afterAll(() => Promise.all(processes.map((process) => process.end())));
+  const options = (precise: boolean, split: 'tensor' | 'pipeline') => ({
+    executor,
+    precise,
+    split,
+  });
+
+  test.each(names)('%s, precise', { timeout: 60_000 }, async (name) => {
+    const one = await ask(processes.slice(0, 1), name, options(true, 'tensor'));
+    expect(one.greedy).toEqual(golden(name).tokens);
+    for (const kind of splits) {
+      if (!(await isPossible(name, kind))) continue;
+      const several = await ask(processes.slice(0, kind.ranks), name, options(true, kind.split));
+      if (executor === 'cpu') {
+        expect({ ...several, logits: bits(several.logits) }, `${kind.split} ${kind.ranks}`).toEqual(
+          {
+            ...one,
+            logits: bits(one.logits),
+          },
+        );
+        continue;
+      }
+      const tensor = ({ logits }: Answers) => ({ shape: [logits.length], values: logits });
+      expect(several.greedy, `${kind.split} ${kind.ranks}`).toEqual(one.greedy);
+      expect(worstDeviation(tensor(one), tensor(several))).toBeLessThan(1e-4);
+    }
+  });
+});

@@ -1,0 +1,64 @@
+import type { SplitKind } from '../engine/protocol.ts';
+import { cacheBytesPerPosition, weightBytes, type WeightMode } from '../model/memory.ts';
+import type { ModelManifest } from '../model/manifest.ts';
+import { buildModel, type Model } from '../model/model.ts';
+import { chooseSplit } from '../model/split/plan.ts';
+
+/** How a model is split over the ranks of an instance, and what they take together. */
+export interface RankPlan {
+  /** `single`: one rank. */
+  readonly kind: 'single' | SplitKind;
+  readonly ranks: number;
+  readonly weightBytes: number;
+  /** Of one position of one sequence; ranks that hold the same keys and values count each. */
+  readonly cacheBytesPerPosition: number;
+  /** Positions that the model was made for. */
+  readonly contextLength: number;
+}
+
+export interface WantedSplit {
+  readonly ranks: number;
+  readonly split: SplitKind | 'auto';
+}
+
+/**
+ * Plans a model over ranks, from config and headers alone. `auto`: tensor where the model can be
+ * split so, else pipeline. Throws `split_impossible`, `split_invalid`, and what `buildModel` throws.
+ */
+export function planRanks(
+  manifest: ModelManifest,
+  wanted: WantedSplit,
+  mode: WeightMode,
+): RankPlan {
+  const { ranks, split } = wanted;
+  const whole = buildModel(manifest);
+  if (ranks === 1) return planOf('single', [whole], mode);
+  const kind = split === 'auto' ? chooseSplit(whole.spec, ranks) : split;
+  const { precise } = mode;
+  const ofRank = (rank: number) =>
+    buildModel(manifest, { split: { kind, rank, ranks, shares: null }, precise });
+  const others = Array.from({ length: ranks - 1 }, (_, index) => ofRank(index + 1));
+  return planOf(kind, [ofRank(0), ...others], mode);
+}
+
+function planOf(
+  kind: RankPlan['kind'],
+  models: readonly [Model, ...Model[]],
+  mode: WeightMode,
+): RankPlan {
+  const sum = (bytes: (model: Model) => number) =>
+    models.reduce((total, model) => total + bytes(model), 0);
+  return {
+    kind,
+    ranks: models.length,
+    weightBytes: sum(({ program }) => weightBytes(program, mode)),
+    cacheBytesPerPosition: sum(({ program }) => cacheBytesPerPosition(program, mode.precise)),
+    contextLength: models[0].spec.contextLength,
+  };
+}
+
+/** Threads of each rank: as told, or an equal part of the cores; 0 leaves it to a rank alone. */
+export function threadsPerRank(told: number, cores: number, ranks: number): number {
+  if (told !== 0 || ranks === 1) return told;
+  return Math.max(1, Math.floor(cores / ranks));
+}
