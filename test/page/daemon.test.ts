@@ -5,12 +5,9 @@ import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { ApiClient } from '../../src/api/client.ts';
 import { Daemon } from '../support/daemon.ts';
-import { testExecutor } from '../support/executor.ts';
 import { starterModel } from '../support/starter-model.ts';
 import { browserPath, launchBrowser, openPage, type WatchedPage } from './browser.ts';
 
-/** The mlx executor has no ranks that work together. */
-const ranks = testExecutor === 'cpu' ? 2 : 1;
 const home = mkdtempSync(join(tmpdir(), 'cidery-page-'));
 const never = new AbortController().signal;
 let daemon: Daemon;
@@ -125,16 +122,16 @@ describe.skipIf(browserPath === null)('the page of a daemon', { timeout: 300_000
     await page.getByText('Settings for loading').click();
     await page.locator('#context').fill('512');
     await page.locator('#mode').selectOption('precise');
-    await page.locator('#ranks').fill(`${ranks}`);
+    await page.locator('#ranks').fill('2');
     await page.getByRole('button', { name: `Load ${starterModel}` }).click();
     await card().getByText('512 tokens').waitFor();
-    expect(await card().innerText()).toContain(ranks === 1 ? 'one rank' : 'tensor, 2 ranks');
+    expect(await card().innerText()).toContain('tensor, 2 ranks');
     expect(await card().innerText()).toContain('precise');
     await expect
       .poll(async () => (await card().locator('tbody tr').allInnerTexts()).join('\n'), {
         timeout: 60_000,
       })
-      .toMatch(new RegExp(`^(\\d\\s+${hostname()}\\s+\\d+\\s+ready\\s+[\\d.]+ MB\\n?){${ranks}}$`));
+      .toMatch(new RegExp(`^(\\d\\s+${hostname()}\\s+\\d+\\s+ready\\s+[\\d.]+ MB\\n?){2}$`));
     await page.locator('#max-tokens').fill('8');
     await say('What is rain?');
     await answers().last().getByText('8 tokens').waitFor();
