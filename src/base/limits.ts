@@ -203,8 +203,8 @@ export const limits = {
    * core. CIDERY_SILENCE_MS sets it.
    */
   rankStoppedMs: 3_000,
-  /** Least that it can be set to: three signs. */
-  rankStoppedLeastMs: 1_500,
+  /** Least that it can be set to: a daemon that was held up for a second ends nobody. */
+  rankStoppedLeastMs: 2_000,
   /** Beyond it nobody waits for an answer. */
   rankStoppedMostMs: 600_000,
   /**
@@ -212,7 +212,7 @@ export const limits = {
    * take a minute.
    */
   rankStepMs: 300_000,
-  /** A rank's loss reaches the daemon and the other ranks at the same moment; its reason is first. */
+  /** A rank's loss reaches the daemon and the other ranks at the same moment. */
   groupCauseMs: 250,
   /** A rank waits so long for others that still read their weights: 350 GB at 200 MB/s. */
   groupConnectMs: 1_800_000,

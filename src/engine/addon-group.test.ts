@@ -135,7 +135,8 @@ async function possibleSplits(name: string): Promise<Split[]> {
 
 const exact = (answer: Answers) => ({ ...answer, logits: bits(answer.logits) });
 const logitsOf = ({ logits }: Answers) => ({ shape: [logits.length], values: logits });
-const titleOf = ({ split, ranks, shares }: Split) => `${split} over ${ranks}, ${shares ?? 'even'}`;
+const titleOf = ({ split, ranks, shares }: Split) =>
+  `${split} over ${ranks}, ${shares?.join(':') ?? 'even'}`;
 
 describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (executor) => {
   let processes: RankProcess[];

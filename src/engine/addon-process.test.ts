@@ -2,6 +2,7 @@ import { execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { afterAll, describe, expect, test } from 'vitest';
@@ -113,6 +114,26 @@ describe('the addon in a process', () => {
     lifeline.destroy();
     const code = await new Promise((resolve) => child.once('exit', resolve));
     expect(code).toBe(42);
+  });
+
+  test('a lifeline carries signs of life, whatever JavaScript does, unless stopped', async () => {
+    const script = `require(${JSON.stringify(addonPath)}).watchLifeline(3, 42); for (;;);`;
+    const child = spawn(process.execPath, ['-e', script], {
+      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
+    });
+    const lifeline = child.stdio[3];
+    if (!(lifeline instanceof Duplex)) throw new Error('no lifeline');
+    let signs = 0;
+    lifeline.on('data', (bytes: Buffer) => (signs += bytes.length));
+    await expect.poll(() => signs, { timeout: 20_000 }).toBeGreaterThan(2);
+    child.kill('SIGSTOP');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    const before = signs;
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    expect(signs).toBe(before);
+    child.kill('SIGCONT');
+    await expect.poll(() => signs, { timeout: 20_000 }).toBeGreaterThan(before);
+    child.kill('SIGKILL');
   });
 
   test('a grandchild leaves when its parent is killed', async () => {

@@ -301,7 +301,7 @@ describe('several ranks', () => {
     return { clock, spawner, instance, log, placesOf };
   }
 
-  test('a lost follower costs what the first rank’s loss costs: all go, all come again', async () => {
+  test('a lost follower costs what the first rank does: all go, all come again', async () => {
     const { instance, spawner, clock, placesOf } = groupWorld(obliging);
     await instance.ready(never);
     const heard = request(instance, 'a');
@@ -316,7 +316,7 @@ describe('several ranks', () => {
     expect(instance.members.map(({ pid }) => pid)).toEqual([1003, 1004, 1005]);
   });
 
-  test('threads that nobody has named are shared, those that are named are each rank’s', async () => {
+  test('threads that nobody has named are shared, named ones are each rank’s', async () => {
     const threads = async (told: number, cores: number) => {
       const [clock, spawner] = [new FakeClock(), new FakeSpawner()];
       const settings = { threads: told };

@@ -222,9 +222,8 @@ export class Instance {
     if (this.#plan.ranks === 1 || isOfAnyRanks(error.code)) return false;
     const fewer = this.#fewer(this.#plan);
     if (fewer === null) return false;
-    this.#parts.onLog(
-      `${this.model}: ${this.#plan.ranks} ranks do not start (${error.code}); trying ${fewer.ranks}`,
-    );
+    const what = `${this.#plan.ranks} ranks do not start (${error.code})`;
+    this.#parts.onLog(`${this.model}: ${what}; trying ${fewer.ranks}`);
     this.#plan = fewer;
     this.#starts = 0;
     return true;

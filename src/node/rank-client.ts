@@ -94,8 +94,8 @@ export class RankClient {
   }
 
   /**
-   * Loads a model, or the rank's part of it; a rank of a group waits for `connect` then. Rejects with
-   * the rank's fault, or `rank_lost`.
+   * Loads a model, or the rank's part of it; a rank of a group then waits for `connect`. Rejects
+   * with the rank's fault, or `rank_lost`.
    */
   async open(
     manifest: ModelManifest,

@@ -23,7 +23,8 @@ export interface WantedSplit {
 
 /**
  * Plans a model over ranks, from config and headers alone. `auto`: tensor where the model can be
- * split so, else pipeline. Throws `split_impossible`, `split_invalid`, and what `buildModel` throws.
+ * split so, else pipeline. Throws `split_impossible`, `split_invalid`, and what `buildModel`
+ * throws.
  */
 export function planRanks(
   manifest: ModelManifest,

@@ -94,6 +94,15 @@ describe('what cannot be done ends with 1 and one line that says what to do', ()
   });
 });
 
+test.each(['1999', '3 s', '2000.5'])('a silence of %j is refused', async (silence) => {
+  const environment = { CIDERY_SILENCE_MS: silence };
+  const { status, stderr } = await sandbox.run(['bench'], { environment });
+  expect([status, stderr]).toEqual([
+    1,
+    `cidery: CIDERY_SILENCE_MS is '${silence}'; set it to whole milliseconds from 2000 to 600000\n`,
+  ]);
+});
+
 describe('--json prints one value and nothing else', () => {
   test.each<[string[], z.ZodType]>([
     [['models'], z.strictObject({ models: z.array(z.unknown()).length(0) })],

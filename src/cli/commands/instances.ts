@@ -18,18 +18,39 @@ function instanceTable(instances: readonly InstanceView[]): string {
   const heads = ['ID', 'MODEL', 'STATE', 'MODE', 'RANKS', 'MEMORY', 'CONTEXT', 'RUNNING', 'SPEED'];
   return table(
     heads,
-    instances.map((instance) => [
-      instance.deployment,
-      instance.model,
-      stateText(instance),
-      `${instance.plan.mode} (${instance.plan.executor})`,
-      `${instance.ranks.length}`,
-      formatBytes(instance.ranks.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)),
-      `${instance.contextLength ?? '-'}`,
-      `${instance.measured.running}+${instance.measured.waiting}`,
-      `${instance.measured.tokensPerS.toFixed(1)} tok/s`,
-    ]),
+    instances.flatMap((instance) => [instanceRow(instance), ...rankRows(instance)]),
   );
+}
+
+function instanceRow(instance: InstanceView): string[] {
+  const { plan, ranks, measured, contextLength } = instance;
+  return [
+    instance.deployment,
+    instance.model,
+    stateText(instance),
+    `${plan.mode} (${plan.executor})`,
+    plan.ranks === 1 ? '1' : `${plan.ranks} (${plan.kind})`,
+    formatBytes(ranks.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)),
+    `${contextLength ?? '-'}`,
+    `${measured.running}+${measured.waiting}`,
+    `${measured.tokensPerS.toFixed(1)} tok/s`,
+  ];
+}
+
+/** One for each rank of a model that is split. */
+function rankRows({ plan, ranks }: InstanceView): string[][] {
+  if (plan.ranks === 1) return [];
+  return ranks.map(({ rank, pid, state, memoryBytes }) => [
+    `  rank ${rank}`,
+    `process ${pid ?? '-'}`,
+    state,
+    '',
+    '',
+    formatBytes(memoryBytes),
+    '',
+    '',
+    '',
+  ]);
 }
 
 function stateText({ state, error, progress }: InstanceView): string {

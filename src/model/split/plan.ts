@@ -130,21 +130,21 @@ function checkRequest({ rank, ranks, shares }: SplitRequest): void {
     new CideryError('split_invalid', message, { hint });
   if (!Number.isInteger(ranks) || ranks < 1 || ranks > limits.ranksMax) {
     throw invalid(
-      `A model cannot be split over ${ranks} ranks.`,
-      `Ask for 1 to ${limits.ranksMax} ranks.`,
+      `a model cannot be split over ${ranks} ranks`,
+      `ask for 1 to ${limits.ranksMax} ranks`,
     );
   }
   if (!Number.isInteger(rank) || rank < 0 || rank >= ranks) {
-    throw invalid(`There is no rank ${rank} of ${ranks}.`, 'Ranks count from 0.');
+    throw invalid(`there is no rank ${rank} of ${ranks}`, 'ranks count from 0');
   }
   if (shares === null) return;
   if (shares.length !== ranks) {
-    throw invalid(`${shares.length} shares are given for ${ranks} ranks.`, 'Give one a rank.');
+    throw invalid(`${shares.length} shares are given for ${ranks} ranks`, 'give one a rank');
   }
   if (!shares.every((share) => share > 0 && share <= limits.rankShareMax)) {
     throw invalid(
-      `A share is no number from above 0 to ${limits.rankShareMax}.`,
-      'Shares are weights, such as 2 and 1.',
+      `a share is no number from above 0 to ${limits.rankShareMax}`,
+      'shares are weights, such as 2 and 1',
     );
   }
 }
@@ -179,7 +179,7 @@ function impossible(spec: ModelSpec, kind: SplitKind, ranks: number, has: string
         (fewest(spec, other).number > most ? `, split by ${other}` : '');
   return new CideryError(
     'split_impossible',
-    `This model has ${has}: too few for a ${kind} split over ${ranks} ranks.`,
+    `this model has ${has}: too few for a ${kind} split over ${ranks} ranks`,
     { hint: instead },
   );
 }

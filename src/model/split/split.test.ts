@@ -176,7 +176,7 @@ describe.each(goldenConfigs)('%s, split over 1 to 4 ranks', (_, config) => {
   it('is refused where there are fewer heads or layers than ranks', () => {
     for (const wanted of cases.filter((one) => !possible.includes(one))) {
       const text = refusal(() => split(config, wanted));
-      expect(text).toMatch(/^split_impossible: This model has \d+ (?:heads|layers): too few/u);
+      expect(text).toMatch(/^split_impossible: this model has \d+ (?:heads|layers): too few/u);
     }
   });
 });
@@ -188,11 +188,11 @@ describe('what cannot be split', () => {
 
   it('says what would work', () => {
     expect(refused('tensor', 5)).toBe(
-      'split_impossible: This model has 4 heads: too few for a tensor split over 5 ranks. ' +
+      'split_impossible: this model has 4 heads: too few for a tensor split over 5 ranks ' +
         'use at most 4 ranks',
     );
     expect(refused('pipeline', 4)).toBe(
-      'split_impossible: This model has 3 layers: too few for a pipeline split over 4 ranks. ' +
+      'split_impossible: this model has 3 layers: too few for a pipeline split over 4 ranks ' +
         'split it by tensor, or over at most 3',
     );
     expect(refused('tensor', 6, { num_hidden_layers: 8 })).toMatch(/split it by pipeline, or/u);
