@@ -162,6 +162,7 @@ describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (e
 
   // What is quantized and what is not, in 4 bits and more, and with an odd number of layers.
   const fastNames = ['llama', 'gemma3-q4-g32', 'llama-mixed', 'phi3-q4-g64', 'qwen3-q4-g32'];
+  // Skipped: on `mlx` fast mode rounds to 16 bits, and what that turns over has no such bound.
   test.runIf(executor === 'cpu').each(fastNames)('%s, fast', async (name) => {
     const options = { executor, precise: false };
     const one = await ask(processes.slice(0, 1), name, { ...options, split: 'tensor' });
