@@ -192,8 +192,9 @@ void Liveness::judge(Clock::time_point now) noexcept {
     if (peer.heard.exchange(false, std::memory_order_relaxed)) peer.last = now;
     if (!peer.ready || peer.left.load() || peer.closed) continue;
     if (now - peer.last < std::chrono::milliseconds(silence_ms_)) continue;
-    set_failure({"group_silent", named(r) + " gave no sign of life for " + std::to_string(silence_ms_) +
-                              " ms: it is stopped, or cut off"});
+    set_failure({"group_silent", named(r) + " gave no sign of life for " +
+                                     std::to_string(silence_ms_) +
+                                     " ms: it is stopped, or cut off"});
   }
 }
 
