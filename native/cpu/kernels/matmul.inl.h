@@ -10,11 +10,11 @@ struct RowsAt {
   uint32_t inputs;
 };
 
-/// Asks for the weights that come 2 KB later: the processor's own prefetching stops at each page
+/// Asks for the weights that come a page later: the processor's own prefetching stops at each page
 /// and runs too little ahead for kernels that use what they read within a few cycles.
 template <int Bits>
 ALWAYS_INLINE void prefetch(const uint8_t* codes) {
-  EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + 2048 + 64 * line);
+  EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + 4096 + 64 * line);
 }
 
 /// 32 inputs of `Rows` rows by int8 dot products.
