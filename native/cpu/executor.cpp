@@ -41,7 +41,7 @@ void CpuExecutor::load(const load::ParameterSource& source, const load::FileSet&
 void CpuExecutor::bind() {
   weights_.finish(program_.parameters);
   cache_.emplace(program_.caches,
-                 CacheOptions{options_.precise ? CacheType::f32 : CacheType::bf16, options_.slots,
+                 CacheOptions{options_.precise ? CacheType::f32 : CacheType::u8, options_.slots,
                               options_.positions, options_.cache_positions});
   bound_ = bind_program(program_, weights_,
                         {options_.precise, pool_.threads(), options_.positions}, arena_);
