@@ -39,7 +39,7 @@ export async function openModel(
 ): Promise<OpenModel> {
   const model = buildModel(manifest);
   const { program } = model;
-  const budget = Math.floor(settings.cacheBytes / cacheBytesPerPosition(program, settings.precise));
+  const budget = Math.floor(settings.cacheBytes / cacheBytesPerPosition(program, settings));
   const contextLength = fittingContext(manifest.id, model.spec.contextLength, settings, budget);
   const engine = coded(() =>
     addon.openEngine({

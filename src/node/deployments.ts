@@ -217,10 +217,11 @@ export class Deployments {
    */
   async #makeRoom(manifest: ModelManifest, view: DeploymentView): Promise<number> {
     const { program, spec } = buildModel(manifest);
-    const precise = view.mode === 'precise';
-    const weights = weightBytes(program, { executor: this.#parts.defaults.executor, precise });
+    const { executor } = this.#parts.defaults;
+    const mode = { executor, precise: view.mode === 'precise' };
+    const weights = weightBytes(program, mode);
     const positions = Math.min(view.context ?? 256, spec.contextLength);
-    const needed = weights + positions * cacheBytesPerPosition(program, precise);
+    const needed = weights + positions * cacheBytesPerPosition(program, mode);
     for (;;) {
       const free = this.#parts.freeMemoryBytes() - this.#promisedBytes();
       if (needed <= free) return weights;

@@ -20,7 +20,8 @@ const models = ['a', 'b', 'c', 'd'];
 const clientCount = 80;
 const { program } = buildModel(manifestOf('any'));
 const weights = weightBytes(program, { executor: 'mlx', precise: true });
-const modelBytes = weights + 128 * cacheBytesPerPosition(program, true);
+const modelBytes =
+  weights + 128 * cacheBytesPerPosition(program, { executor: 'mlx', precise: true });
 
 /** How a request ended: `whole`, `left`, or the code of its error. */
 type End = string;
