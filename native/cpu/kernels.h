@@ -44,12 +44,14 @@ struct PackedWeight {
 constexpr uint32_t panel_count(uint32_t outputs) { return (outputs + lanes - 1) / lanes; }
 constexpr bool is_dense(PackedFormat format) { return format <= PackedFormat::bf16; }
 
-/// What matmul needs to know of 32 inputs of a row besides their values.
+/// What matmul needs to know of 32 inputs of a row besides their values. Quantized, a value is
+/// scale * (code + middle): groups with an outlier use all codes, too.
 struct GroupRecord {
-  float scale;         // quantized: a value is scale * code; else 0
-  float sum;           // of the 32 values (quantized: scale * the sum of the codes)
+  float scale;         // else 0
+  float sum;           // of the 32 values (quantized: of what the codes stand for)
   float half_sums[2];  // of each 16
-  int32_t code_sums[2];  // quantized: sums of 16 codes each
+  int32_t code_sums[2];  // quantized: sums of 16 code + middle each
+  int32_t middle;
 };
 
 /// Rows of activations for `matmul_fast` or `matmul_precise`. `inputs` is a multiple of 32.
@@ -220,8 +222,8 @@ struct Largest {
 struct Kernels {
   const char* name;  // of the instruction set
   uint32_t row_tile;  // rows that share a load of weights: cut work in multiples of it
-  /// codes = nearest even of value * (127 / amax) in groups of 32, scale = amax / 127; a group that
-  /// is not finite has scale NaN.
+  /// int8 codes of groups of 32 over the group's own range: scale = range / 254, middle is what the
+  /// middle of the range is in scales; a group that is not finite has scale NaN.
   void (*quantize_rows)(const PrepareArguments&);
   /// Only the sums of the groups: what matmul_precise needs.
   void (*sum_groups)(const PrepareArguments&);
