@@ -61,7 +61,8 @@ struct Cache {
     const uint8_t* keys = blocks[position / 16] + head.key_offset;
     const uint32_t place = position % 16;
     if (head.type == CacheType::f32) return float_at(keys, channel * 16 + place);
-    const uint32_t first = channel / 32 * 32, quads = (std::min(head.key_width - first, 32u) + 3) / 4;
+    const uint32_t first = channel / 32 * 32;
+    const uint32_t quads = (std::min(head.key_width - first, 32u) + 3) / 4;
     const uint8_t* group = keys + first / 32 * (8 * 64 + 64);
     const uint32_t within = channel - first;
     return valued(group[within / 4 * 64 + place * 4 + within % 4], group + quads * 64, place);
@@ -195,7 +196,8 @@ void check_case(const std::vector<const Kernels*>& sets, const Case& of, Random&
   const std::vector<float> expected = attend(plain, of, in, cache, 0, of.tokens);
   double worst = 0;
   for (uint32_t query = 0; query < of.tokens * of.heads; ++query) {
-    const std::vector<double> right = exact(of, in, cache, query / of.heads, query % of.heads);
+    const std::vector<double> right =
+        exact(of, in, cache, query / of.heads, query % of.heads);
     for (uint32_t i = 0; i < of.value_width; ++i) {
       worst = std::max(worst, std::fabs(expected[query * of.value_width + i] - right[i]));
     }

@@ -1,6 +1,6 @@
-// Attention over keys and values in f32. Scores: a lane is a position, one fma a channel, ascending.
-// Values: a lane is a channel, one fma a position, ascending. Both orders and the span's bounds
-// depend on absolute positions alone.
+// Attention over keys and values in f32. Scores: a lane is a position, one fma a channel,
+// ascending. Values: a lane is a channel, one fma a position, ascending. Both orders and the span's
+// bounds depend on absolute positions alone.
 
 /// Vectors that a tile of so many queries works on together: enough sums at once to hide the
 /// latency of an fma, few enough for 16 registers.
