@@ -203,7 +203,8 @@ void check_case(const std::vector<const Kernels*>& sets, const Case& of, Random&
     }
   }
   // Queries and weights have 15 bits beside keys and values in bytes.
-  check(worst < (of.type == CacheType::u8 ? 1e-3 : 2e-5), of.name() + " is off by " + std::to_string(worst));
+  check(worst < (of.type == CacheType::u8 ? 1e-3 : 2e-5),
+        of.name() + " is off by " + std::to_string(worst));
   const size_t row = size_t{of.heads} * of.value_width;
   for (const Kernels* set : sets) {
     const Cache own(*set, of, in);
