@@ -136,7 +136,7 @@ async function possibleSplits(name: string): Promise<Split[]> {
 const exact = (answer: Answers) => ({ ...answer, logits: bits(answer.logits) });
 const logitsOf = ({ logits }: Answers) => ({ shape: [logits.length], values: logits });
 const titleOf = ({ split, ranks, shares }: Split) =>
-  `${split} over ${ranks}, ${shares === null ? 'even' : shares.join(':')}`;
+  `${split} over ${ranks}, ${shares?.join(':') ?? 'even'}`;
 
 /** Processes for as many ranks as there may be. */
 function startRanks(executor: TeamOptions['executor']): RankProcess[] {
