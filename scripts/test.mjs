@@ -19,6 +19,7 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const checks = [
   ['types', 'tsc', '--noEmit'],
+  ['types of the page', 'tsc', '--noEmit', '-p', 'dashboard'],
   ['lint', 'oxlint', '--type-aware'],
   ['format', 'biome', 'format', '.'],
   ['dead code', 'knip'],

@@ -11,7 +11,7 @@ const settledShare = 0.1;
 const contextLength = 2_048;
 /** Less than the load would keep: what fits stays, so the cache has to be full when it is over. */
 const cachePositions = 3 * contextLength;
-/** Conversations that requests begin with: parts of them are in the cache when the next one comes. */
+/** Texts that requests begin with: a part is in the cache when the next one comes. */
 const conversations = 24;
 const longestPrompt = 1_200;
 const longestAnswer = 300;

@@ -1,7 +1,7 @@
 // The matrix kernels alone, on the starter model's shapes: 10^9 multiply-adds a second, GB of
 // weights read a second, and both as a part of what the core could do in this run. Weights lie in
 // more copies than caches hold, as they do while decoding; `--warm 1` takes one copy. kernels
-// [--set NAME] [--format NAME] [--rounds N] [--warm 1]
+// [--set NAME] [--format NAME] [--mode fast|precise] [--rows N] [--rounds N] [--warm 1]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -20,13 +20,14 @@ struct Shape {
   uint32_t outputs, inputs;
 };
 constexpr Shape shapes[] = {{576, 576}, {192, 576}, {1536, 576}, {576, 1536}, {49152, 576}};
-constexpr uint32_t row_counts[] = {1, 4, 16, 64};
+constexpr uint32_t row_counts[] = {1, 2, 4, 8, 16, 64, 160};
 constexpr uint64_t cold_bytes = uint64_t{192} << 20;
 constexpr double least_seconds = 0.03;
 
 struct Options {
-  std::string_view set, format;
+  std::string_view set, format, mode;
   int rounds = 7;
+  uint32_t rows = 0;  // 0: all of row_counts
   bool warm = false;
 };
 
@@ -109,7 +110,9 @@ void bench_shape(const std::vector<const Kernels*>& sets, const std::vector<Roof
   Matrix matrix(format, shape, options.warm);
   for (const bool fast : {true, false}) {
     if (fast && (format.together == 1 || format.layout.add != 0)) continue;
+    if (!options.mode.empty() && fast != (options.mode == "fast")) continue;
     for (const uint32_t rows : row_counts) {
+      if (options.rows != 0 && rows != options.rows) continue;
       std::vector<std::vector<double>> times(sets.size());
       for (int round = 0; round < options.rounds; ++round) {
         for (size_t i = 0; i < sets.size(); ++i) {
@@ -164,6 +167,8 @@ int main(int count, char** arguments) {
     const std::string_view name = arguments[i];
     if (name == "--set") options.set = arguments[i + 1];
     if (name == "--format") options.format = arguments[i + 1];
+    if (name == "--mode") options.mode = arguments[i + 1];
+    if (name == "--rows") options.rows = static_cast<uint32_t>(std::atoi(arguments[i + 1]));
     if (name == "--rounds") options.rounds = std::max(1, std::atoi(arguments[i + 1]));
     if (name == "--warm") options.warm = std::atoi(arguments[i + 1]) != 0;
   }

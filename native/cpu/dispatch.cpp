@@ -29,26 +29,27 @@ namespace {
 struct Candidate {
   const Kernels& kernels;
   bool (*runs)(const Processor&);
-  /// Its kernels never ran against the plain ones in the tests: they do before they are chosen.
-  bool untested = false;
+  /// Its kernels ran on no processor yet, only in an emulator: on the one at hand they are compared
+  /// with the plain ones before they are chosen.
+  bool emulated = false;
 };
 
 /// Best first.
 const Candidate candidates[] = {
 #if defined(__x86_64__)
-    {avx512vnni::kernels, [](const Processor& has) { return has.avx512vnni; }, true},
-    {avx512::kernels, [](const Processor& has) { return has.avx512; }, true},
+    {avx512vnni::kernels, [](const Processor& has) { return has.avx512vnni; }},
+    {avx512::kernels, [](const Processor& has) { return has.avx512; }},
     {avx2::kernels, [](const Processor& has) { return has.avx2; }},
 #elif defined(__aarch64__)
-    {i8mm::kernels, [](const Processor& has) { return has.i8mm; }},
-    {dotprod::kernels, [](const Processor& has) { return has.dotprod; }},
-    {neon::kernels, [](const Processor&) { return true; }},
+    {i8mm::kernels, [](const Processor& has) { return has.i8mm; }, true},
+    {dotprod::kernels, [](const Processor& has) { return has.dotprod; }, true},
+    {neon::kernels, [](const Processor&) { return true; }, true},
 #endif
     {plain::kernels, [](const Processor&) { return true; }},
 };
 
 bool trusted(const Candidate& candidate) {
-  return !candidate.untested || agrees(candidate.kernels, plain::kernels);
+  return !candidate.emulated || agrees(candidate.kernels, plain::kernels);
 }
 
 const Kernels& best_kernels() {

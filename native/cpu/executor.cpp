@@ -56,7 +56,7 @@ void CpuExecutor::bind() {
     if (!whole) split_head_.emplace(*group_, std::move(parts));
   }
   cache_.emplace(program_.caches,
-                 CacheOptions{options_.precise ? CacheType::f32 : CacheType::bf16, options_.slots,
+                 CacheOptions{options_.precise ? CacheType::f32 : CacheType::u8, options_.slots,
                               options_.positions, options_.cache_positions});
   bound_ = bind_program(
       program_, weights_,

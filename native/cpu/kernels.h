@@ -44,12 +44,14 @@ struct PackedWeight {
 constexpr uint32_t panel_count(uint32_t outputs) { return (outputs + lanes - 1) / lanes; }
 constexpr bool is_dense(PackedFormat format) { return format <= PackedFormat::bf16; }
 
-/// What matmul needs to know of 32 inputs of a row besides their values.
+/// What matmul needs to know of 32 inputs of a row besides their values. Quantized, a value is
+/// scale * (code + middle): groups with an outlier use all codes, too.
 struct GroupRecord {
-  float scale;         // quantized: a value is scale * code; else 0
-  float sum;           // of the 32 values (quantized: scale * the sum of the codes)
+  float scale;         // else 0
+  float sum;           // of the 32 values (quantized: of what the codes stand for)
   float half_sums[2];  // of each 16
-  int32_t code_sums[2];  // quantized: sums of 16 codes each
+  int32_t code_sums[2];  // quantized: sums of 16 code + middle each
+  int32_t middle;
 };
 
 /// Rows of activations for `matmul_fast` or `matmul_precise`. `inputs` is a multiple of 32.
@@ -108,19 +110,39 @@ struct RopeArguments {
   const float* sines;
 };
 
-enum class CacheType : uint32_t { bf16, f32 };
+/// Keys and values as they are, or as bytes: low + scale * code, where low and scale are bf16.
+enum class CacheType : uint32_t { u8, f32 };
+/// Channels of a key that share a scale in a cache of bytes; the channels of a value share one.
+inline constexpr uint32_t key_group = 32;
+
 /// A cache block holds 16 positions of one layer's cache. At `key_offset` bytes of it lie one key
-/// head's keys as [key_width][16 positions], at `value_offset` its values as
-/// [16 positions][value_stride(value_width)], elements of `type`. Both offsets are multiples of 64.
+/// head's keys, at `value_offset` its values. Both offsets are multiples of 64.
+/// f32: keys [key_width][16 positions], values [16 positions][value_stride(value_width)].
+/// u8: keys in groups of 32 channels, each [channels / 4, rounded up][16 positions][4 channels]
+/// codes, 16 scales, 16 lows; values [16 channels at a time][4 positions at a time][16 channels]
+/// [4 positions] codes, then 16 scales and 16 lows of the positions.
 struct CacheHead {
   CacheType type;
   size_t key_offset, value_offset;
   uint32_t key_width, value_width;
 };
 
-/// Floats or bf16 from one position's values to the next one's: what is behind value_width is zero.
+/// Channels of a position's values in whole vectors; what is behind value_width means nothing.
 constexpr uint32_t value_stride(uint32_t value_width) {
   return (value_width + lanes - 1) / lanes * lanes;
+}
+
+/// Bytes of the scales and lows of 16 positions.
+inline constexpr size_t cache_factor_bytes = 64;
+/// Bytes of one head's keys and values in a block; multiples of 64.
+constexpr size_t key_block_bytes(CacheType type, uint32_t key_width) {
+  if (type == CacheType::f32) return size_t{key_width} * lanes * sizeof(float);
+  const size_t groups = (key_width + key_group - 1) / key_group, quads = (key_width + 3) / 4;
+  return quads * lanes * 4 + groups * cache_factor_bytes;
+}
+constexpr size_t value_block_bytes(CacheType type, uint32_t value_width) {
+  const size_t elements = size_t{value_stride(value_width)} * lanes;
+  return type == CacheType::f32 ? elements * sizeof(float) : elements + cache_factor_bytes;
 }
 
 /// Writes one position of one key head.
@@ -200,8 +222,8 @@ struct Largest {
 struct Kernels {
   const char* name;  // of the instruction set
   uint32_t row_tile;  // rows that share a load of weights: cut work in multiples of it
-  /// codes = nearest even of value * (127 / amax) in groups of 32, scale = amax / 127; a group that
-  /// is not finite has scale NaN.
+  /// int8 codes of groups of 32 over the group's own range: scale = range / 254, middle is what the
+  /// middle of the range is in scales; a group that is not finite has scale NaN.
   void (*quantize_rows)(const PrepareArguments&);
   /// Only the sums of the groups: what matmul_precise needs.
   void (*sum_groups)(const PrepareArguments&);

@@ -9,11 +9,6 @@ namespace cidery::cpu {
 namespace {
 
 constexpr uint32_t block_positions = lanes;
-constexpr size_t alignment = 64;
-
-size_t round_up(size_t value, size_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 constexpr uint64_t blocks_of(uint64_t positions) {
   return (positions + block_positions - 1) / block_positions;
@@ -22,15 +17,12 @@ constexpr uint64_t blocks_of(uint64_t positions) {
 }  // namespace
 
 BlockCache::BlockCache(const std::vector<program::Cache>& caches, const CacheOptions& options) {
-  const size_t element = options.type == CacheType::f32 ? 4 : 2;
   for (const program::Cache& cache : caches) {
     Layer& layer = layers_.emplace_back();
-    const size_t keys = round_up(size_t{cache.head_width} * block_positions * element, alignment);
-    const size_t values =
-        round_up(size_t{value_stride(cache.value_width)} * block_positions * element, alignment);
+    const size_t keys = key_block_bytes(options.type, cache.head_width);
     layer.first = {options.type, block_bytes_, block_bytes_ + keys, cache.head_width,
                    cache.value_width};
-    layer.head_bytes = keys + values;
+    layer.head_bytes = keys + value_block_bytes(options.type, cache.value_width);
     block_bytes_ += layer.head_bytes * cache.key_heads;
   }
   const uint64_t in_slots = uint64_t{options.slots} * blocks_of(options.positions);

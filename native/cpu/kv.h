@@ -11,7 +11,7 @@ namespace cidery::cpu {
 
 /// What the caches of a program need.
 struct CacheOptions {
-  CacheType type = CacheType::bf16;
+  CacheType type = CacheType::u8;
   uint32_t slots = 1;
   uint32_t positions = 0;          // most of a slot
   uint64_t positions_in_all = 0;   // of all slots together; 0: slots * positions

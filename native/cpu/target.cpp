@@ -50,6 +50,10 @@ namespace {
 #include "cpu/kernels/lookup.inl.h"
 #include "cpu/kernels/pointwise.inl.h"
 #include "cpu/kernels/norm.inl.h"
+#include "cpu/kernels/cache.inl.h"
+#include "cpu/kernels/attention_tile.inl.h"
+#include "cpu/kernels/attention_f32.inl.h"
+#include "cpu/kernels/attention_u8.inl.h"
 #include "cpu/kernels/attention.inl.h"
 
 }  // namespace

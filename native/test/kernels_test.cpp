@@ -92,7 +92,8 @@ double error_of(const Guarded<float>& out, const std::vector<float>& weights,
 std::vector<double> as_double(const Activations& in, bool fast, Shape shape) {
   std::vector<double> out(size_t{shape.rows} * shape.inputs);
   for (size_t i = 0; i < out.size(); ++i) {
-    out[i] = fast ? static_cast<double>(in.fast[i / 32].scale) * in.codes[i] : in.values[i];
+    const cpu::GroupRecord& group = in.fast[i / 32];
+    out[i] = fast ? static_cast<double>(group.scale) * (in.codes[i] + group.middle) : in.values[i];
   }
   return out;
 }

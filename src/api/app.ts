@@ -9,10 +9,10 @@ import { httpError } from './http-error.ts';
 import { Metrics } from './metrics.ts';
 import { errorBody } from './openai/errors.ts';
 import { openAiRoutes } from './openai/routes.ts';
+import { type Page, pageRoutes } from './page.ts';
 
 export interface ApiSettings extends GuardSettings {
-  /** The page at `/`. */
-  readonly page: string;
+  readonly page: Page;
   /** Aborted when the node closes: streams that would go on for ever end. */
   readonly closing: AbortSignal;
 }
@@ -56,22 +56,7 @@ export function createApi(node: CideryNode, clock: Clock, settings: ApiSettings)
       'Content-Type': 'text/plain; version=0.0.4; charset=utf-8',
     }),
   );
-  app.get('/', (context) =>
-    context.html(settings.page, 200, {
-      'Content-Security-Policy': [
-        "default-src 'none'",
-        "style-src 'unsafe-inline'",
-        "script-src 'unsafe-inline'",
-        "connect-src 'self'",
-        'img-src data:',
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-      ].join('; '),
-      'X-Content-Type-Options': 'nosniff',
-      'Referrer-Policy': 'no-referrer',
-    }),
-  );
+  app.route('/', pageRoutes(settings.page));
   app.route('/v1', openAiRoutes(node, clock));
   app.route('/cluster/v1', clusterRoutes(node, clock, settings.closing));
   app.notFound((context) => {

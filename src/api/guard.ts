@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { isIP } from 'node:net';
 import { CideryError } from '../base/error.ts';
+import { pageFolder } from './page.ts';
 
 export interface GuardSettings {
   /** Null: none is asked for; only for listeners on loopback. */
@@ -37,7 +38,9 @@ export function guardSource(request: Request, settings: GuardSettings): void {
  * Throws `key_missing`, `key_wrong`.
  */
 export function guardKey(request: Request, { apiKey }: GuardSettings): void {
-  if (apiKey === null || openPaths.has(new URL(request.url).pathname)) return;
+  if (apiKey === null) return;
+  const { pathname } = new URL(request.url);
+  if (openPaths.has(pathname) || pathname.startsWith(pageFolder)) return;
   checkKey(request, apiKey);
 }
 

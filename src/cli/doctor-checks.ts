@@ -122,7 +122,8 @@ async function checkRank(context: CommandContext): Promise<Outcome> {
 }
 
 async function checkPage(): Promise<Outcome> {
-  return ok(`${(await readPage()).length} characters`);
+  const page = await readPage();
+  return page.has('/') ? ok(`${page.size} files`) : fail('its document is missing', null);
 }
 
 async function checkProgram(program: string, args: string[], purpose: string): Promise<Outcome> {

@@ -138,12 +138,18 @@ const logitsOf = ({ logits }: Answers) => ({ shape: [logits.length], values: log
 const titleOf = ({ split, ranks, shares }: Split) =>
   `${split} over ${ranks}, ${shares?.join(':') ?? 'even'}`;
 
-describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (executor) => {
-  let processes: RankProcess[];
+/** Processes for as many ranks as there may be. */
+function startRanks(executor: TeamOptions['executor']): RankProcess[] {
+  const processes: RankProcess[] = [];
   beforeAll(() => {
-    processes = Array.from({ length: 4 }, () => new RankProcess(child, executor));
+    for (let rank = 0; rank < 4; rank++) processes.push(new RankProcess(child, executor));
   });
   afterAll(() => Promise.all(processes.map((process) => process.end())));
+  return processes;
+}
+
+describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (executor) => {
+  const processes = startRanks(executor);
 
   test.each(names)('%s, precise', { timeout: 60_000 }, async (name) => {
     const options = { executor, precise: true };
@@ -159,11 +165,15 @@ describe.each(['cpu', 'mlx'] as const)('tiny models split over ranks, on %s', (e
       expect(worstDeviation(logitsOf(one), logitsOf(several)), titleOf(kind)).toBeLessThan(1e-4);
     }
   });
+});
+
+describe('tiny models split over ranks in fast mode', () => {
+  const processes = startRanks('cpu');
 
   // What is quantized and what is not, in 4 bits and more, and with an odd number of layers.
   const fastNames = ['llama', 'gemma3-q4-g32', 'llama-mixed', 'phi3-q4-g64', 'qwen3-q4-g32'];
-  test.runIf(executor === 'cpu').each(fastNames)('%s, fast', async (name) => {
-    const options = { executor, precise: false };
+  test.each(fastNames)('%s, fast', { timeout: 60_000 }, async (name) => {
+    const options = { executor: 'cpu', precise: false } as const;
     const one = await ask(processes.slice(0, 1), name, { ...options, split: 'tensor' });
     for (const kind of await possibleSplits(name)) {
       const several = await ask(processes.slice(0, kind.ranks), name, { ...options, ...kind });

@@ -70,7 +70,7 @@ export async function openModel(
   const whole = buildModel(manifest, { precise });
   const model = group === null ? whole : buildModel(manifest, { precise, split: group });
   // Of the whole model, so that all ranks come to the same.
-  const budget = Math.floor(settings.cacheBytes / cacheBytesPerPosition(whole.program, precise));
+  const budget = Math.floor(settings.cacheBytes / cacheBytesPerPosition(whole.program, settings));
   const contextLength = fittingContext(manifest.id, whole.spec.contextLength, settings, budget);
   const engine = coded(() =>
     addon.openEngine({

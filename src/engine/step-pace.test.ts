@@ -15,7 +15,7 @@ function paceAfter(durationsMs: readonly number[]): { pace: StepPace; nowMs: num
 }
 
 describe('the pace of steps', () => {
-  test('the next step may wait until shortly before the shortest of the last ones would end', () => {
+  test('the next step may wait until shortly before the shortest of the last would end', () => {
     const { pace, nowMs } = paceAfter([300, 100, 120, 110, 130]);
     const leadMs = 100 * limits.stepLeadShare;
     expect(pace.spareMs(nowMs)).toBe(100 - leadMs);

@@ -53,8 +53,13 @@ describe('memory of a model', () => {
 
   it('counts keys and values', () => {
     const { program } = buildModel({ config });
-    expect(cacheBytesPerPosition(program, false)).toBe(30 * 3 * 64 * 2 * 2);
-    expect(cacheBytesPerPosition(program, true)).toBe(30 * 3 * 64 * 2 * 4);
+    const bytes = (executor: 'cpu' | 'mlx', precise: boolean) =>
+      cacheBytesPerPosition(program, { executor, precise });
+    expect(bytes('mlx', false)).toBe(30 * 3 * 64 * 2 * 2);
+    expect(bytes('mlx', true)).toBe(30 * 3 * 64 * 2 * 4);
+    expect(bytes('cpu', true)).toBe(30 * 3 * 64 * 2 * 4);
+    // Bytes, and a scale and a lowest value for 32 channels of a key and for all of a value.
+    expect(bytes('cpu', false)).toBe(30 * 3 * (64 + 2 * 4 + 64 + 4));
   });
 
   it('bounds what a step works in', () => {

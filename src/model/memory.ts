@@ -3,8 +3,8 @@ import type { TensorFormat } from './manifest.ts';
 import type { ParameterStorage, Program } from './program.ts';
 
 /**
- * What decides how weights are held. `precise`: activations, scales and caches in 32 bits, else in
- * 16.
+ * What decides how weights and caches are held. `precise`: activations, scales and caches in 32
+ * bits, else in 16, and the caches of `cpu` in 8.
  */
 export interface WeightMode {
   readonly executor: 'cpu' | 'mlx';
@@ -63,13 +63,21 @@ function bytesPerElement(storage: ParameterStorage, { executor, precise }: Weigh
   return bits === undefined ? dense : bits / 8 + (2 * 4) / 32;
 }
 
+/** Channels of a key that share a scale in `cpu`'s caches of bytes (native/cpu/kernels.h). */
+const keyGroup = 32;
+/** Of a scale and a lowest value in bf16. */
+const factorBytes = 4;
+
 /** Bytes that one position of one sequence takes in all caches. */
-export function cacheBytesPerPosition(program: Program, precise: boolean): number {
-  const values = program.caches.reduce(
-    (sum, cache) => sum + cache.keyHeads * (cache.headWidth + cache.valueWidth),
-    0,
-  );
-  return values * elementBytes(precise);
+export function cacheBytesPerPosition(program: Program, { executor, precise }: WeightMode): number {
+  return program.caches.reduce((sum, { keyHeads, headWidth, valueWidth }) => {
+    if (precise || executor === 'mlx') {
+      return sum + keyHeads * (headWidth + valueWidth) * elementBytes(precise);
+    }
+    const keys = 4 * Math.ceil(headWidth / 4) + factorBytes * Math.ceil(headWidth / keyGroup);
+    const values = 16 * Math.ceil(valueWidth / 16) + factorBytes;
+    return sum + keyHeads * (keys + values);
+  }, 0);
 }
 
 /**

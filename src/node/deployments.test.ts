@@ -23,7 +23,7 @@ const never = new AbortController().signal;
 const { program } = buildModel(manifestOf('any'));
 const weights = weightBytes(program, { executor: 'mlx', precise: true });
 /** What a model needs to come in: its weights and the shortest context. */
-const needed = weights + 128 * cacheBytesPerPosition(program, true);
+const needed = weights + 128 * cacheBytesPerPosition(program, { executor: 'mlx', precise: true });
 
 function world(memoryBytes = 100 * needed) {
   const clock = new FakeClock();

@@ -53,7 +53,7 @@ function planOf(
     kind,
     ranks: models.length,
     weightBytes: sum(({ program }) => weightBytes(program, mode)),
-    cacheBytesPerPosition: sum(({ program }) => cacheBytesPerPosition(program, mode.precise)),
+    cacheBytesPerPosition: sum(({ program }) => cacheBytesPerPosition(program, mode)),
     contextLength: models[0].spec.contextLength,
   };
 }

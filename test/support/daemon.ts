@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { z } from 'zod';
@@ -25,12 +25,16 @@ export class Daemon {
     this.url = url;
   }
 
-  /** Resolves when the model is ready. `home` is an empty folder; the model is linked into it. */
-  static async start(home: string): Promise<Daemon> {
+  /**
+   * Resolves when the model is ready. `home` is an empty folder, into which the model is linked, or
+   * that of a daemon before this one.
+   */
+  static async start(home: string, port = 0): Promise<Daemon> {
     const starter = join(await starterHome(), 'models', 'starter');
     mkdirSync(join(home, 'models'), { recursive: true });
-    symlinkSync(starter, join(home, 'models', 'starter'));
-    const flags = ['start', '--json', '--port', '0', '--home', home, '--model', starterModel];
+    const link = join(home, 'models', 'starter');
+    if (!existsSync(link)) symlinkSync(starter, link);
+    const flags = ['start', '--json', '--port', `${port}`, '--home', home, '--model', starterModel];
     const child = spawn(process.execPath, [launcher, ...flags], {
       stdio: ['ignore', 'pipe', 'pipe'],
     });

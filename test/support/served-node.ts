@@ -2,6 +2,7 @@ import { createApi } from '../../src/api/app.ts';
 import { CideryError } from '../../src/base/error.ts';
 import { modelId } from '../../src/base/ids.ts';
 import { limits } from '../../src/base/limits.ts';
+import { readPage } from '../../src/cli/page.ts';
 import { smallConfigs, tensorsFor } from '../../src/model/testing.ts';
 import type { ModelLibrary, ModelOnDisk } from '../../src/node/model-library.ts';
 import { CideryNode } from '../../src/node/node.ts';
@@ -95,7 +96,7 @@ export async function serveNode(options: ServedNodeOptions = {}): Promise<Served
     apiKey: options.apiKey ?? null,
     hostNames: [],
     origins: options.origins ?? [],
-    page: '<!doctype html><title>page</title>',
+    page: await readPage(),
     closing: closing.signal,
   });
   const server = await listen((request) => api.fetch(request), {

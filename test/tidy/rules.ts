@@ -9,7 +9,7 @@ const fileMaxLines = 500;
 const functionMaxLines = 69;
 const lineMaxColumns = 100;
 
-const code = /\.(?:ts|mjs|cpp|h|def|py|sh)$|^bin\/|^\.ci\//u;
+const code = /\.(?:ts|mjs|js|css|cpp|h|def|py|sh)$|^bin\/|^\.ci\//u;
 const native = /\.(?:cpp|h)$/u;
 
 /** Hosts that a mirror may stand in for; in pieces, so that this file does not name them. */

@@ -10,12 +10,33 @@ struct RowsAt {
   uint32_t inputs;
 };
 
-/// Asks for the weights that come 2 KB later: the processor's own prefetching stops at each page
+/// Asks for the weights that come a page later: the processor's own prefetching stops at each page
 /// and runs too little ahead for kernels that use what they read within a few cycles.
 template <int Bits>
 ALWAYS_INLINE void prefetch(const uint8_t* codes) {
-  EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + 2048 + 64 * line);
+  EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + 4096 + 64 * line);
 }
+
+/// Sums of the codes of weights, lane by lane: what a row's middle is multiplied with. Bytes are
+/// added as they are as long as they fit.
+template <int Bits>
+struct CodeSums {
+  static constexpr int fitting = Bits <= 5 ? 8 : Bits == 6 ? 4 : 1;
+  I bytes = set_i(0);
+  Dot<8> sums;
+  int32_t counted = 0;
+
+  template <int Quad, int Quads>
+  ALWAYS_INLINE void add_codes(I four) {
+    static constexpr int8_t ones[4] = {1, 1, 1, 1};
+    bytes = Quad % fitting == 0 ? four : add_i(bytes, four);
+    if constexpr (Quad % fitting == fitting - 1 || Quad == Quads - 1) {
+      sums.template add_product<0>(bytes, ones);
+      counted += 4;
+    }
+  }
+  ALWAYS_INLINE I total() const { return sums.total(counted); }
+};
 
 /// 32 inputs of `Rows` rows by int8 dot products.
 template <class Format, int Rows>
@@ -32,19 +53,24 @@ ALWAYS_INLINE void fast_group(const uint8_t* codes, const Factors<Format::halves
   const size_t record_stride = rows.inputs / activation_group;
   repeat<0, Format::halves>([&]<int Half>() ALWAYS_INLINE_LAMBDA {
     Dot<Format::dot_bits> dots[Rows];
+    CodeSums<Format::dot_bits> code_sums;
     repeat<0, quads>([&]<int Quad>() ALWAYS_INLINE_LAMBDA {
       constexpr int at = Half * quads + Quad;
       const I four = Format::template codes<at>(codes);
+      code_sums.template add_codes<Quad, quads>(four);
       EACH_ROW(row, Rows) {
         dots[row].template add_product<Quad>(four, values[row] + 4 * at);
       }
     });
+    const I weights = code_sums.total();
     EACH_ROW(row, Rows) {
       const GroupRecord& record = records[row * record_stride];
       const int32_t code_sum = Format::halves == 2
                                    ? record.code_sums[Half]
                                    : record.code_sums[0] + record.code_sums[1];
-      I total = dots[row].total(code_sum);
+      // The sum of the codes alone is what the set's product may have to know.
+      const int32_t plain_sum = code_sum - 4 * quads * record.middle;
+      I total = add_i(dots[row].total(plain_sum), multiply_words(weights, record.middle));
       if constexpr (Format::zero != 0) total = sub_i(total, set_i(Format::zero * code_sum));
       sums[row] = fma(mul(to_f32(total), set(record.scale)), factors.scale[Half], sums[row]);
       if constexpr (Format::has_bias) {

@@ -155,6 +155,10 @@ inline I or_i(I a, I b) {
 inline I xor_i(I a, I b) {
   return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)};
 }
+inline I multiply_words(I a, int32_t b) {
+  const __m256i all = _mm256_set1_epi32(b);
+  return {_mm256_madd_epi16(a.low, all), _mm256_madd_epi16(a.high, all)};
+}
 inline I sub_bytes(I a, I b) {
   return {_mm256_sub_epi8(a.low, b.low), _mm256_sub_epi8(a.high, b.high)};
 }

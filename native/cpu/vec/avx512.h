@@ -94,6 +94,7 @@ inline I sub_i(I a, I b) { return _mm512_sub_epi32(a, b); }
 inline I and_i(I a, I b) { return _mm512_and_si512(a, b); }
 inline I or_i(I a, I b) { return _mm512_or_si512(a, b); }
 inline I xor_i(I a, I b) { return _mm512_xor_si512(a, b); }
+inline I multiply_words(I a, int32_t b) { return _mm512_madd_epi16(a, set_i(b)); }
 inline I sub_bytes(I a, I b) { return _mm512_sub_epi8(a, b); }
 template <int Shift>
 inline I shift(I a) {

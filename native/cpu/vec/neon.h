@@ -149,6 +149,9 @@ inline I sub_i(I a, I b) { LANEWISE(I, vsubq_u32(a.at[part], b.at[part])); }
 inline I and_i(I a, I b) { LANEWISE(I, vandq_u32(a.at[part], b.at[part])); }
 inline I or_i(I a, I b) { LANEWISE(I, vorrq_u32(a.at[part], b.at[part])); }
 inline I xor_i(I a, I b) { LANEWISE(I, veorq_u32(a.at[part], b.at[part])); }
+inline I multiply_words(I a, int32_t b) {
+  LANEWISE(I, vmulq_n_u32(a.at[part], static_cast<uint32_t>(b)));
+}
 inline uint8x16_t bytes_in(uint32x4_t v) { return vreinterpretq_u8_u32(v); }
 inline I sub_bytes(I a, I b) {
   LANEWISE(I, vreinterpretq_u32_u8(vsubq_u8(bytes_in(a.at[part]), bytes_in(b.at[part]))));

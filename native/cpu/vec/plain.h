@@ -155,6 +155,10 @@ inline I sub_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] -
 inline I and_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] & b.at[lane]; }); }
 inline I or_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] | b.at[lane]; }); }
 inline I xor_i(I a, I b) { return lanewise_i([&](int lane) { return a.at[lane] ^ b.at[lane]; }); }
+/// Words of 0 to 32767 times one from -32768 to 32767.
+inline I multiply_words(I a, int32_t b) {
+  return lanewise_i([&](int lane) { return static_cast<int32_t>(a.at[lane]) * b; });
+}
 /// Each byte by itself.
 inline I sub_bytes(I a, I b) {
   return lanewise_i([&](int lane) {
@@ -192,7 +196,7 @@ inline I lookup16(const uint8_t* table, I nibbles) {
 }
 
 /// The exact sums of up to 8 products of 4 codes (unsigned, below 2^Bits) with 4 values (-127 to
-/// 127) each.
+/// 127) each; with 8 bits of any number of products that fit 31 bits, all of them as Step 0.
 template <int Bits>
 struct Dot {
   I sum = set_i(0);

@@ -30,7 +30,7 @@ export async function plan(
     const positions = Math.min(flags.context ?? defaultContext, spec.contextLength);
     const memory = {
       weightBytes: weightBytes(program, { executor, precise }),
-      cacheBytes: positions * cacheBytesPerPosition(program, precise),
+      cacheBytes: positions * cacheBytesPerPosition(program, { executor, precise }),
       workingBytes: workingBytes(program, precise, {
         tokens: limits.promptTokensPerStep,
         selected: limits.slotsPerInstance[executor],

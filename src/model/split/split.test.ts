@@ -164,12 +164,15 @@ describe.each(goldenConfigs)('%s, split over 1 to 4 ranks', (_, config) => {
       if (wanted.kind === 'pipeline') expect(sum).toBe(one);
       const keyHeads = layers.map(({ mixer }) => mixer.keyHeads);
       const cache = models
-        .map(({ program }) => cacheBytesPerPosition(program, true))
+        .map(({ program }) => cacheBytesPerPosition(program, weightMode))
         .reduce((a, b) => a + b, 0);
       const repeated = keyHeads.map((heads) =>
         wanted.kind === 'tensor' ? Math.max(1, wanted.ranks / heads) : 1,
       );
-      expect(cache).toBeCloseTo(cacheBytesPerPosition(whole.program, true) * (repeated[0] ?? 0), 6);
+      expect(cache).toBeCloseTo(
+        cacheBytesPerPosition(whole.program, weightMode) * (repeated[0] ?? 0),
+        6,
+      );
     }
   });
 
