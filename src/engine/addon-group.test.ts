@@ -178,8 +178,8 @@ describe('tiny models split over ranks in fast mode', () => {
     for (const kind of await possibleSplits(name)) {
       const several = await ask(processes.slice(0, kind.ranks), name, { ...options, ...kind });
       if (kind.split === 'pipeline') expect(exact(several), titleOf(kind)).toEqual(exact(one));
-      // Sums in another order; what that turns over in an activation's 8 bits is small.
-      expect(worstDeviation(logitsOf(one), logitsOf(several)), titleOf(kind)).toBeLessThan(1e-2);
+      // Sums in another order turn over some last bits of 8: 0.03 was seen, a wrong part brings 1.
+      expect(worstDeviation(logitsOf(one), logitsOf(several)), titleOf(kind)).toBeLessThan(0.1);
     }
   });
 });
