@@ -10,10 +10,11 @@ export interface Recovery {
 /**
  * Milliseconds from a fault to the next token, for each answer that was under way then and went on:
  * the end of the longest silence that ends after the fault and begins before the next one. Text
- * that was on its way when the fault came is not taken for the return.
+ * that was on its way when the fault came is not taken for the return. A silence in which the next
+ * fault falls counts from that one alone.
  */
 export function recoveryTimes(
-  faults: readonly Fault[],
+  faults: readonly Pick<Fault, 'kind' | 'atMs'>[],
   records: readonly AnswerRecord[],
 ): Recovery[] {
   return faults.flatMap(({ kind, atMs }, index) => {
@@ -28,7 +29,8 @@ export function recoveryTimes(
         const lengthMs = endsAtMs - beginsAtMs;
         if (lengthMs > longest.lengthMs) longest = { lengthMs, endsAtMs };
       }
-      return longest.lengthMs > 0 ? [{ kind, ms: longest.endsAtMs - atMs }] : [];
+      if (longest.lengthMs === 0 || longest.endsAtMs > nextAtMs) return [];
+      return [{ kind, ms: longest.endsAtMs - atMs }];
     });
   });
 }
