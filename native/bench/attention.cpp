@@ -1,6 +1,7 @@
 // Attention alone, with the starter model's heads (3 key heads of 64 channels, 3 queries each, 30
 // layers), over keys and values that no cache holds: microseconds a token, GB/s read, and that as
-// a part of the read roof of this run. attention [--set NAME] [--depth N] [--rounds N] [--warm 1]
+// a part of the read roof of this run. A depth is rounded down to whole spans.
+// attention [--set NAME] [--depth N] [--rounds N] [--warm 1]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -18,6 +19,7 @@ using cpu::CacheType;
 using cpu::Kernels;
 
 constexpr uint32_t layers = 30, key_heads = 3, queries = 3, width = 64;
+constexpr uint32_t span_blocks = cpu::span_positions / cpu::lanes;
 constexpr uint32_t token_counts[] = {1, 16};
 constexpr uint64_t cold_bytes = uint64_t{128} << 20;
 
@@ -76,8 +78,8 @@ double time_tokens(const Kernels& kernels, Sequences& sequences, uint32_t slot, 
       arguments.queries = in.data() + size_t{head} * queries * width;
       for (arguments.span = 0; arguments.span < spans; ++arguments.span) {
         const bool last = arguments.span + 1 == spans;
-        arguments.next_blocks = arguments.blocks + (last ? 0 : (arguments.span + 1) * 32);
-        arguments.next_count = last && head + 1 == key_heads ? 0 : 32;
+        arguments.next_blocks = arguments.blocks + (last ? 0 : (arguments.span + 1) * span_blocks);
+        arguments.next_count = last && head + 1 == key_heads ? 0 : span_blocks;
         arguments.next_key_offset = sequences.cache.head(layer, last ? head + 1 : head).key_offset;
         kernels.attend(arguments);
         arguments.keys_asked = arguments.next_count > 0;
@@ -87,7 +89,8 @@ double time_tokens(const Kernels& kernels, Sequences& sequences, uint32_t slot, 
   return thread_seconds() - start;
 }
 
-void run(const Options& options) {
+void run(Options options) {
+  options.depth = std::max(options.depth / cpu::span_positions, 1u) * cpu::span_positions;
   const Kernels& kernels = cpu::choose_kernels(options.set);
   const double bytes = double{options.depth} / 16 * layers * key_heads *
                        static_cast<double>(cpu::key_block_bytes(CacheType::u8, width) +

@@ -16,9 +16,14 @@ ALWAYS_INLINE View<Queries> begin_tile(const AttentionArguments& arguments, uint
     tile.partials[i][0] = -__builtin_inff();
     Visible& visible = view.visible[i];
     visible = visible_to(arguments, arguments.first_position + token);
-    if (visible.end <= visible.first) visible = {begin, begin};
-    else view.blocks = {least(view.blocks.first, visible.first), most(view.blocks.end, visible.end)};
-    view.shared = {most(view.shared.first, visible.first), least(view.shared.end, visible.end)};
+    if (visible.end <= visible.first) {
+      visible = {begin, begin};
+    } else {
+      view.blocks.first = lesser(view.blocks.first, visible.first);
+      view.blocks.end = greater(view.blocks.end, visible.end);
+    }
+    view.shared.first = greater(view.shared.first, visible.first);
+    view.shared.end = lesser(view.shared.end, visible.end);
   }
   return view;
 }

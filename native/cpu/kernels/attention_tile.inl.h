@@ -13,8 +13,8 @@ struct Tile {
   float weights[Queries][span_positions];  // scores, then their exponentials
 };
 
-ALWAYS_INLINE uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
-ALWAYS_INLINE uint32_t most(uint32_t a, uint32_t b) { return a > b ? a : b; }
+ALWAYS_INLINE uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
+ALWAYS_INLINE uint32_t greater(uint32_t a, uint32_t b) { return a > b ? a : b; }
 
 /// Positions [first, end) of the span that a query sees; empty where end <= first.
 struct Visible {

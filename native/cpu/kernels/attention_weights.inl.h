@@ -16,7 +16,8 @@ ALWAYS_INLINE float inverse_of(float largest) {
   return largest > 0x1p-100f ? 127.0f / largest : 0.0f;
 }
 
-/// The queries of a tile side by side, so that the sums of one wait for those of another.
+/// The queries of a tile side by side: while the sums of one wait, those of another go on, and
+/// they share what belongs to positions.
 template <int Queries>
 struct WeightCodes {
   int8_t codes[2 * Queries][span_positions];
