@@ -171,6 +171,12 @@ struct AttentionArguments {
   /// where the span shows nothing to this query), 14 unused, then [value_stride(value_width)] sums
   /// of weighted values.
   float* partials;
+  /// What the caller computes after this, of which keys are asked for meanwhile: so many blocks of
+  /// one span, and where the keys lie in them. 0: nothing is known.
+  const uint8_t* const* next_blocks = nullptr;
+  uint32_t next_count = 0;
+  size_t next_key_offset = 0;
+  bool keys_asked = false;  // the call before has named this one's keys so
 };
 constexpr size_t partial_floats(uint32_t value_width) {
   return lanes + size_t{value_stride(value_width)};

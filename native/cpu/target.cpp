@@ -53,6 +53,8 @@ namespace {
 #include "cpu/kernels/cache.inl.h"
 #include "cpu/kernels/attention_tile.inl.h"
 #include "cpu/kernels/attention_f32.inl.h"
+#include "cpu/kernels/attention_ahead.inl.h"
+#include "cpu/kernels/attention_weights.inl.h"
 #include "cpu/kernels/attention_u8.inl.h"
 #include "cpu/kernels/attention.inl.h"
 

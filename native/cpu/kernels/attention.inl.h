@@ -1,10 +1,12 @@
 // Attention of all queries of a call, tile by tile, and the merging of spans.
 
-template <CacheType Type, int Queries>
-void attend_tile(const AttentionArguments& arguments, uint32_t query) {
-  Tile<Queries> tile;
-  Visible visible[Queries], all = {~0u, 0};
+/// Begins a tile's queries from `query` on; returns what they see.
+template <int Queries>
+ALWAYS_INLINE View<Queries> begin_tile(const AttentionArguments& arguments, uint32_t query,
+                                       Tile<Queries>& tile) {
+  const uint32_t begin = arguments.span * span_positions;
   const uint32_t width = value_stride(arguments.head.value_width);
+  View<Queries> view = {{}, {0, ~0u}, {~0u, 0}};
   for (int i = 0; i < Queries; ++i) {
     const uint32_t token = (query + i) / arguments.heads, head = (query + i) % arguments.heads;
     tile.queries[i] =
@@ -12,26 +14,41 @@ void attend_tile(const AttentionArguments& arguments, uint32_t query) {
     tile.partials[i] = arguments.partials + (query + i) * (lanes + size_t{width});
     for (uint32_t at = 0; at < lanes + width; ++at) tile.partials[i][at] = 0.0f;
     tile.partials[i][0] = -__builtin_inff();
-    visible[i] = visible_to(arguments, arguments.first_position + token);
-    if (visible[i].end <= visible[i].first) continue;
-    if (visible[i].first < all.first) all.first = visible[i].first;
-    if (visible[i].end > all.end) all.end = visible[i].end;
-  }
-  if (all.end <= all.first) return;
-  const Visible blocks = {all.first / lanes * lanes, (all.end + lanes - 1) / lanes * lanes};
-  if constexpr (Type == CacheType::f32) score_floats<Queries>(arguments, blocks, tile);
-  else score_bytes<Queries>(arguments, blocks, tile);
-  for (int i = 0; i < Queries; ++i) {
-    if (visible[i].end > visible[i].first) {
-      weigh(arguments, blocks, visible[i], tile.weights[i], tile.partials[i]);
+    Visible& visible = view.visible[i];
+    visible = visible_to(arguments, arguments.first_position + token);
+    if (visible.end <= visible.first) {
+      visible = {begin, begin};
     } else {
-      for (uint32_t at = 0; at < span_positions; ++at) tile.weights[i][at] = 0.0f;
+      view.blocks.first = lesser(view.blocks.first, visible.first);
+      view.blocks.end = greater(view.blocks.end, visible.end);
     }
+    view.shared.first = greater(view.shared.first, visible.first);
+    view.shared.end = lesser(view.shared.end, visible.end);
   }
+  return view;
+}
+
+template <CacheType Type, int Queries>
+void attend_tile(const AttentionArguments& arguments, uint32_t query) {
+  Tile<Queries> tile;
+  View<Queries> view = begin_tile(arguments, query, tile);
+  const uint32_t end = view.blocks.end;
+  if (end <= view.blocks.first) return;
+  view.blocks = {view.blocks.first / lanes * lanes, (end + lanes - 1) / lanes * lanes};
   if constexpr (Type == CacheType::f32) {
-    gather_floats<Queries>(arguments, blocks, all.end, tile);
+    score_floats<Queries>(arguments, view.blocks, tile);
+    for (int i = 0; i < Queries; ++i) {
+      if (view.visible[i].end > view.visible[i].first) {
+        weigh(arguments, view.blocks, view.visible[i], tile.weights[i], tile.partials[i]);
+      } else {
+        for (uint32_t at = 0; at < span_positions; ++at) tile.weights[i][at] = 0.0f;
+      }
+    }
+    gather_floats<Queries>(arguments, view.blocks, end, tile);
   } else {
-    gather_bytes<Queries>(arguments, blocks, tile);
+    const Reading reading = {arguments, query == 0};
+    score_bytes<Queries>(arguments, view.blocks, reading, tile);
+    gather_bytes<Queries>(arguments, view, reading, tile);
   }
 }
 

@@ -13,6 +13,9 @@ struct Tile {
   float weights[Queries][span_positions];  // scores, then their exponentials
 };
 
+ALWAYS_INLINE uint32_t lesser(uint32_t a, uint32_t b) { return a < b ? a : b; }
+ALWAYS_INLINE uint32_t greater(uint32_t a, uint32_t b) { return a > b ? a : b; }
+
 /// Positions [first, end) of the span that a query sees; empty where end <= first.
 struct Visible {
   uint32_t first, end;
@@ -25,6 +28,19 @@ inline Visible visible_to(const AttentionArguments& arguments, uint32_t position
   const uint32_t end = position + 1 < span_end ? position + 1 : span_end;
   return {oldest > begin ? oldest : begin, end};
 }
+
+/// What the queries of a tile see.
+template <int Queries>
+struct View {
+  Visible visible[Queries];
+  Visible shared;  // by all of them
+  Visible blocks;  // whole blocks that any of them sees a part of
+
+  /// Whether the block at position `at` is seen whole by every query.
+  ALWAYS_INLINE bool all_see(uint32_t at) const {
+    return at >= shared.first && at + lanes <= shared.end;
+  }
+};
 
 /// Scales, caps and masks a query's scores, and turns them into weights relative to the largest,
 /// which it returns beside their sum.

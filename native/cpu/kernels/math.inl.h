@@ -10,22 +10,37 @@ ALWAYS_INLINE F polynomial(F x, const float (&coefficients)[Count]) {
   return sum;
 }
 
+/// exp(x) = fraction * 2^whole, for x that is no larger than what a float's exponent can say.
+struct Exponential {
+  F fraction;
+  I whole;
+
+  explicit ALWAYS_INLINE Exponential(F x) {
+    static constexpr float tail[] = {0.5f, 0.166665182f, 0.041666206f, 0.00836890284f,
+                                     0.00139504985f};
+    whole = to_i32(mul(x, set(1.44269504f)));
+    const F n = to_f32(whole);
+    // ln 2 in two parts.
+    const F rest = fma(n, set(0x1.7f7d1cp-20f * -1.0f), fma(n, set(-0x1.62e4p-1f), x));
+    const F square = mul(rest, rest);
+    fraction = add(fma(square, polynomial(rest, tail), rest), set(1.0f));
+  }
+};
+
 /// 0 below -104, infinity above 88.73; subnormal results are rounded twice.
 ALWAYS_INLINE F exp(F x) {
-  static constexpr float tail[] = {0.5f, 0.166665182f, 0.041666206f, 0.00836890284f,
-                                   0.00139504985f};
   // The bound comes first: a NaN is passed on as the second operand.
-  const F bounded = max(set(-104.0f), min(set(89.0f), x));
-  const I whole = to_i32(mul(bounded, set(1.44269504f)));
-  const F n = to_f32(whole);
-  // ln 2 in two parts.
-  const F rest = fma(n, set(0x1.7f7d1cp-20f * -1.0f), fma(n, set(-0x1.62e4p-1f), bounded));
-  const F square = mul(rest, rest);
-  const F fraction = add(fma(square, polynomial(rest, tail), rest), set(1.0f));
+  const Exponential parts(max(set(-104.0f), min(set(89.0f), x)));
   // Two factors: 2^n alone leaves the range of normal floats at both ends.
-  const I half = sub_i(shift<1>(add_i(whole, set_i(512))), set_i(256));
-  const F value = mul(mul(fraction, pow2(half)), pow2(sub_i(whole, half)));
+  const I half = sub_i(shift<1>(add_i(parts.whole, set_i(512))), set_i(256));
+  const F value = mul(mul(parts.fraction, pow2(half)), pow2(sub_i(parts.whole, half)));
   return select_less(x, set(-104.0f), set(0.0f), value);
+}
+
+/// exp of what is at most 0; 0 below -87, where a result would not be a normal float.
+ALWAYS_INLINE F exp_of_negative(F x) {
+  const Exponential parts(max(set(-87.0f), x));
+  return select_less(x, set(-87.0f), set(0.0f), mul(parts.fraction, pow2(parts.whole)));
 }
 
 ALWAYS_INLINE F tanh(F x) {

@@ -10,6 +10,17 @@ namespace {
 /// Queries that share the loads of a task's keys and values.
 constexpr uint32_t unit_queries = 48;
 
+/// Tells a call what comes after it.
+void announce(AttentionArguments& next, AttentionArguments& now) {
+  constexpr uint32_t span_blocks = span_positions / lanes;
+  const uint32_t first = next.span * span_blocks;
+  const uint32_t blocks = (next.first_position + next.tokens + lanes - 1) / lanes;
+  now.next_blocks = next.blocks + first;
+  now.next_count = std::min(blocks - first, span_blocks);
+  now.next_key_offset = next.head.key_offset;
+  next.keys_asked = true;
+}
+
 }  // namespace
 
 AttentionRoom::AttentionRoom(float* partials, size_t floats)
@@ -87,18 +98,26 @@ void AttendRegion::flush(const Tools& tools) const noexcept {
     uint32_t at = task * division.together;
     const uint32_t end = std::min(at + division.together, tasks);
     auto unit = std::ranges::upper_bound(units, at, {}, &AttentionUnit::first_task) - 1;
-    for (; at < end; ++at) {
-      if (at == unit->first_task + unit->spans) ++unit;
-      attend(tools, *unit, at - unit->first_task);
-      std::atomic<uint32_t>& left = room->left()[unit - units.begin()];
-      if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) merge(tools, *unit);
+    AttentionArguments now = arguments_of(tools, *unit, at - unit->first_task);
+    while (at < end) {
+      const auto current = unit;
+      AttentionArguments next{};
+      if (++at < end) {
+        if (at == unit->first_task + unit->spans) ++unit;
+        next = arguments_of(tools, *unit, at - unit->first_task);
+        announce(next, now);
+      }
+      tools.kernels.attend(now);
+      now = next;
+      std::atomic<uint32_t>& left = room->left()[current - units.begin()];
+      if (left.fetch_sub(1, std::memory_order_acq_rel) == 1) merge(tools, *current);
     }
   });
   units.clear();
 }
 
-void AttendRegion::attend(const Tools& tools, const AttentionUnit& unit,
-                          uint32_t span) const noexcept {
+AttentionArguments AttendRegion::arguments_of(const Tools& tools, const AttentionUnit& unit,
+                                              uint32_t span) const noexcept {
   const SequenceRows& sequence = tools.pass.sequences[unit.sequence];
   const uint32_t group = op.heads / op.key_heads;
   AttentionArguments arguments{};
@@ -117,7 +136,7 @@ void AttendRegion::attend(const Tools& tools, const AttentionUnit& unit,
   arguments.softcap = op.softcap;
   arguments.partials = room->partials() + unit.partials +
                        size_t{span} * unit.tokens * group * partial_floats(op.value_width);
-  tools.kernels.attend(arguments);
+  return arguments;
 }
 
 /// Each query takes the spans that it sees, no others.

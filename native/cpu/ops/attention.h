@@ -54,7 +54,8 @@ struct AttendRegion {
  private:
   uint32_t first_span(uint32_t position) const noexcept;
   void flush(const Tools& tools) const noexcept;
-  void attend(const Tools& tools, const AttentionUnit& unit, uint32_t span) const noexcept;
+  AttentionArguments arguments_of(const Tools& tools, const AttentionUnit& unit,
+                                  uint32_t span) const noexcept;
   void merge(const Tools& tools, const AttentionUnit& unit) const noexcept;
   bool append(const Tools& tools, uint32_t sequence, uint32_t first_token, uint32_t tokens,
               uint32_t key_head) const noexcept;
