@@ -1,7 +1,11 @@
 #include "test/mlx_distributed_group.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <mutex>
 #include <optional>
 
@@ -145,6 +149,27 @@ std::unique_ptr<Group> open_mlx_group(const std::string& backend) {
   } catch (const std::exception& error) {
     throw Error("group_connect_failed", error.what());
   }
+}
+
+RingHosts::RingHosts(const std::vector<group::Address>& addresses)
+    : path_(std::filesystem::temp_directory_path() /
+            ("cidery-ring-" + std::to_string(::getpid()) + ".json")) {
+  std::string text;
+  for (const group::Address& address : addresses) {
+    const std::string where = address.host + ":" + std::to_string(address.port);
+    text += (text.empty() ? "[\"" : ",[\"") + where + "\"]";
+  }
+  std::ofstream(path_) << "[" << text << "]";
+}
+
+RingHosts::~RingHosts() {
+  std::error_code ignored;
+  std::filesystem::remove(path_, ignored);
+}
+
+void RingHosts::set_environment(uint32_t rank) const {
+  ::setenv("MLX_RANK", std::to_string(rank).c_str(), 1);
+  ::setenv("MLX_HOSTFILE", path_.c_str(), 1);
 }
 
 }  // namespace cidery::test

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "group/group.h"
 
@@ -24,5 +26,20 @@ bool mlx_can_group(const std::string& backend);
 /// A peer that is lost is `group_peer_lost` to its neighbours, everything else `group_failed`.
 /// Throws Error `group_connect_failed`.
 std::unique_ptr<group::Group> open_mlx_group(const std::string& backend);
+
+/// The file in which the library looks where the ranks of a ring listen, as long as this lives.
+class RingHosts {
+ public:
+  explicit RingHosts(const std::vector<group::Address>& addresses);
+  ~RingHosts();
+  RingHosts(const RingHosts&) = delete;
+  RingHosts& operator=(const RingHosts&) = delete;
+
+  /// Makes the next `open_mlx_group` of this process that of rank `rank`.
+  void set_environment(uint32_t rank) const;
+
+ private:
+  std::filesystem::path path_;
+};
 
 }  // namespace cidery::test

@@ -3,8 +3,6 @@
 
 #include <csignal>
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
 
 #include "group/crypto.h"
 #include "test/check.h"
@@ -23,34 +21,11 @@ using Bytes = std::vector<std::byte>;
 /// The ring has no time limits: a rank that takes longer than this is ended by the system.
 constexpr unsigned patience_s = 60;
 
-/// The file in which the library looks where ranks listen, on ports that were free just now.
-class HostFile {
- public:
-  explicit HostFile(uint32_t size)
-      : path_(std::filesystem::temp_directory_path() /
-              ("cidery-ring-" + std::to_string(::getpid()) + ".json")) {
-    const Doors taken(size, {});
-    std::string text;
-    for (const group::Address& address : taken.options.addresses) {
-      const std::string where = address.host + ":" + std::to_string(address.port);
-      text += (text.empty() ? "[\"" : ",[\"") + where + "\"]";
-    }
-    std::ofstream(path_) << "[" << text << "]";
-  }
-  ~HostFile() { std::filesystem::remove(path_); }
-  HostFile(const HostFile&) = delete;
-  HostFile& operator=(const HostFile&) = delete;
-
-  const std::filesystem::path& path() const noexcept { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
-
 /// Does `work(rank)` in a process a rank, each of which can only fail or end in time.
 template <class Work>
 void in_processes(uint32_t size, const std::string& name, Work&& work) {
-  const HostFile hosts(size);
+  // Ports that were free just now.
+  const RingHosts hosts(Doors(size, {}).options.addresses);
   std::fflush(nullptr);
   std::vector<pid_t> children;
   for (uint32_t r = 0; r < size; ++r) {
@@ -59,8 +34,7 @@ void in_processes(uint32_t size, const std::string& name, Work&& work) {
     ::alarm(patience_s);
     // The ring writes to ends that are closed.
     std::signal(SIGPIPE, SIG_IGN);
-    ::setenv("MLX_RANK", std::to_string(r).c_str(), 1);
-    ::setenv("MLX_HOSTFILE", hosts.path().c_str(), 1);
+    hosts.set_environment(r);
     tally = {};
     try {
       work(r);
