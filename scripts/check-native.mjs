@@ -2,9 +2,9 @@
 // Builds the native tests and fuzzers as plain programs and runs them: `*_test.cpp` and
 // `fuzz_*.cpp` anywhere in native/, each with its own main, linked with everything that does not
 // know Node, the cpu executor among it, and with what else lies in native/test. One whose name
-// begins with `mlx` is linked with the mlx executor, too. With `--sanitize` under the address and
-// undefined behaviour sanitizers; with `--thread-sanitize` under the thread sanitizer, what starts
-// threads without the executors.
+// begins with `mlx` is linked with the mlx executor and helpers of such a name, too. With
+// `--sanitize` under the address and undefined behaviour sanitizers; with `--thread-sanitize` under
+// the thread sanitizer, what starts threads without the executors.
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -88,7 +88,10 @@ async function build({ context, compiler, extra, folder }, test, mlx) {
   const task = (source) => ({
     source,
     object: join(folder, `${source.slice('native/'.length)}.o`),
-    flags: source.startsWith('native/mlx/') ? [...common, ...forMlx] : flagsOf(source),
+    flags:
+      source.startsWith('native/mlx/') || needsMlx(source)
+        ? [...common, ...forMlx]
+        : flagsOf(source),
     environment: `${compiler.identity} ${mlxIdentity(context)}`,
   });
   const executors = withMlx === undefined ? addonNames.slice(0, 1) : addonNames;
@@ -96,7 +99,10 @@ async function build({ context, compiler, extra, folder }, test, mlx) {
     .flatMap((addon) => addonSources(root, addon))
     .filter(({ kind }) => kind !== 'face')
     .map(({ path }) => path);
-  const tasks = [...new Set([...sources, ...nativeTestHelpers(root), test])]
+  const helpers = nativeTestHelpers(root).filter(
+    (helper) => withMlx !== undefined || !needsMlx(helper),
+  );
+  const tasks = [...new Set([...sources, ...helpers, test])]
     .map(task)
     .flatMap((one) => forEachSet(context, one));
   await compileObjects(context, compiler, tasks);
@@ -108,9 +114,9 @@ async function build({ context, compiler, extra, folder }, test, mlx) {
   return program;
 }
 
-/** @param {string} test */
-function needsMlx(test) {
-  return basename(test).startsWith('mlx');
+/** @param {string} source of a test or a helper */
+function needsMlx(source) {
+  return basename(source).startsWith('mlx');
 }
 
 /**

@@ -1,6 +1,7 @@
 // The group over sockets between two processes: small sums polled back to back, 60 sums of 2 KB a
 // step between calls of the real pool, large sums, and AES-GCM alone, which bounds them.
-// group [--threads N] [--rounds N] [--work-us N] [--only small|step|large]
+// group [--threads N] [--rounds N] [--work-us N] [--only small|step|large] [--ring 1]
+// With `--ring 1` the same between ranks of MLX's ring; compile with CIDERY_WITH_MLX for that.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +17,9 @@
 #include "cpu/pool.h"
 #include "group/crypto.h"
 #include "group/group.h"
+#ifdef CIDERY_WITH_MLX
+#include "test/mlx_distributed_group.h"
+#endif
 
 namespace cidery::bench {
 namespace {
@@ -53,7 +58,7 @@ void seal_alone() {
 
 struct Options {
   uint32_t threads = 1, rounds = 50, work_us = 40;
-  bool small = true, step = true, large = true;
+  bool small = true, step = true, large = true, ring = false;
 };
 
 void must(const Status& status) {
@@ -115,17 +120,11 @@ void run(group::Group& group, const Options& options) {
   if (options.large) large_sums(group, options);
 }
 
-int run_ranks(const Options& what) {
-  group::GroupOptions options;
-  options.key = group::random_key();
-  std::vector<std::unique_ptr<group::Listener>> listeners;
-  for (uint32_t r = 0; r < 2; ++r) {
-    listeners.push_back(group::listen("127.0.0.1"));
-    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
-  }
+using Open = std::function<std::unique_ptr<group::Group>(uint32_t rank)>;
+
+int run_ranks(const Open& open, const Options& what) {
   const pid_t child = ::fork();
-  options.rank = child == 0 ? 1 : 0;
-  auto group = group::connect_tcp(std::move(listeners[options.rank]), options);
+  auto group = open(child == 0 ? 1 : 0);
   run(*group, what);
   // In order: the other rank may still be reading what this one has sent last.
   group.reset();
@@ -133,6 +132,37 @@ int run_ranks(const Options& what) {
   int how = 0;
   ::waitpid(child, &how, 0);
   return how == 0 ? 0 : 1;
+}
+
+int run_backend(const Options& what) {
+  group::GroupOptions options;
+  options.key = group::random_key();
+  std::vector<std::unique_ptr<group::Listener>> listeners;
+  for (uint32_t r = 0; r < 2; ++r) {
+    listeners.push_back(group::listen("127.0.0.1"));
+    options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
+  }
+  if (!what.ring) {
+    const auto open = [&](uint32_t rank) {
+      options.rank = rank;
+      return group::connect_tcp(std::move(listeners[rank]), options);
+    };
+    return run_ranks(open, what);
+  }
+#ifdef CIDERY_WITH_MLX
+  listeners.clear();
+  const test::RingHosts hosts(options.addresses);
+  const auto open = [&](uint32_t rank) {
+    // The ring has no time limits.
+    ::alarm(120);
+    hosts.set_environment(rank);
+    return test::open_mlx_group("ring");
+  };
+  return run_ranks(open, what);
+#else
+  std::fprintf(stderr, "compiled without MLX\n");
+  return 1;
+#endif
 }
 
 }  // namespace
@@ -146,11 +176,12 @@ int main(int count, char** arguments) {
     if (option == "--threads") what.threads = std::max(1u, value);
     if (option == "--rounds") what.rounds = std::max(1u, value);
     if (option == "--work-us") what.work_us = value;
+    if (option == "--ring") what.ring = value != 0;
     if (option != "--only") continue;
     what.small = text == "small";
     what.step = text == "step";
     what.large = text == "large";
   }
-  if (what.small && what.large) cidery::bench::seal_alone();
-  return cidery::bench::run_ranks(what);
+  if (what.small && what.large && !what.ring) cidery::bench::seal_alone();
+  return cidery::bench::run_backend(what);
 }

@@ -42,7 +42,18 @@ std::vector<std::byte> part_of_sum(uint32_t rank, size_t count, group::Element e
 std::vector<std::byte> sum_of_parts(uint32_t ranks, size_t count, group::Element element,
                                     uint32_t seed);
 
-/// All calls of random sizes: `name` says in failures which backend it is.
+/// How the backend adds: as ours do, so that bits are equal, or in any order and with a rounding to
+/// the element's type after each addition.
+enum class Adding { in_rank_order, in_any_order };
+
+/// Whether `sum` is one of the parts of `ranks` ranks.
+bool is_sum(const std::vector<std::byte>& sum, uint32_t ranks, group::Element element,
+            uint32_t seed, Adding adding);
+
+/// One rank's calls of random sizes, the same choices on every rank; how many went wrong.
+uint32_t make_calls(group::Group& group, uint32_t rounds, size_t most_bytes, Adding adding);
+
+/// The calls of all ranks, on threads: `name` says in failures which backend it is.
 void check_collectives(Groups& groups, const std::string& name, uint32_t rounds, size_t most_bytes);
 
 /// Messages that nobody has asked for yet, and waiting without a call: `groups` are two, whose
