@@ -28,6 +28,9 @@ export const quickTuning: HubTuning = {
   stateSaveMs: 20,
 };
 
+/** The same for tests in which no line stalls: a loaded machine may hold any of them up. */
+export const patientTuning: HubTuning = { ...quickTuning, stallMs: 30_000 };
+
 const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
 /** A small model: what a pull wants, and beside it what it must leave. */
