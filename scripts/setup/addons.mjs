@@ -5,7 +5,7 @@ import { mlxFlags, noCompilerError, nodeFlags } from './compiler.mjs';
 import { SetupError } from './error.mjs';
 import { hashOf, hashOfFiles, textIfThere } from './hash.mjs';
 import { findMlx, mlxIdentity, placeLibraries } from './mlx.mjs';
-import { compileObjects } from './objects.mjs';
+import { compileObjects, removeUnfinished } from './objects.mjs';
 import { lastLines, run } from './process.mjs';
 import { during } from './progress.mjs';
 import { checkSetObjects, forEachSet, instructionSets } from './sets.mjs';
@@ -114,8 +114,9 @@ export function objectTasks(context, compiler, addon, mlx) {
  */
 async function link(context, compiler, addon, { objects, mlx }) {
   const target = addonPath(context, addon);
-  const fresh = `${target}.new.node`;
+  const fresh = `${target}.${process.pid}.new.node`;
   mkdirSync(context.build, { recursive: true });
+  removeUnfinished(target);
   rmSync(stampPath(context, addon), { force: true });
   const flags = linkFlags(context.platform, mlx && runtimePaths(context.platform, mlx));
   await callCompiler(context, compiler, [...objects, ...flags, '-o', fresh], basename(target));

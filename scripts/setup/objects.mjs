@@ -1,5 +1,5 @@
-import { mkdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { callCompiler } from './compiler.mjs';
 import { hashOf, readIfThere, textIfThere } from './hash.mjs';
 
@@ -58,9 +58,11 @@ export async function compileObjects(context, compiler, tasks) {
  */
 async function compileOne(context, compiler, task) {
   const { source, object, flags } = task;
-  const fresh = `${object}.new`;
-  const dependencies = `${object}.d`;
+  // Of this process alone: the compiler of a set-up that was killed may still be at work.
+  const fresh = `${object}.${process.pid}.new`;
+  const dependencies = `${object}.${process.pid}.d`;
   mkdirSync(dirname(object), { recursive: true });
+  removeUnfinished(object);
   rmSync(recordPath(object), { force: true });
   const start = Date.now();
   const args = [...flags, '-MMD', '-MF', dependencies, '-c', source, '-o', fresh];
@@ -72,6 +74,19 @@ async function compileOne(context, compiler, task) {
   if (files.some((path) => statSync(join(context.root, path)).mtimeMs >= start)) return;
   const hash = hashOfAll(context.root, files, new Map());
   writeFileSync(recordPath(object), JSON.stringify({ key: keyOf(task), files, hash }));
+}
+
+/**
+ * Removes what set-ups that were killed have left of a file to be made.
+ * @param {string} path
+ */
+export function removeUnfinished(path) {
+  const folder = dirname(path);
+  for (const name of readdirSync(folder)) {
+    const isOurs =
+      name.startsWith(`${basename(path)}.`) && /\.\d+\.(?:new|d|new\.node)$/u.test(name);
+    if (isOurs) rmSync(join(folder, name), { force: true });
+  }
 }
 
 /**

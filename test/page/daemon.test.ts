@@ -118,7 +118,8 @@ describe.skipIf(browserPath === null)('the page of a daemon', { timeout: 300_000
   test('unloads a model and loads it split over two ranks', async () => {
     await page.getByRole('button', { name: `Unload ${starterModel}` }).click();
     await page.locator('#no-instances').waitFor();
-    await page.locator('#models').getByText('on disk').waitFor();
+    const row = page.locator('#models tr', { hasText: starterModel });
+    await row.getByText('on disk').waitFor();
     await page.getByText('Settings for loading').click();
     await page.locator('#context').fill('512');
     await page.locator('#mode').selectOption('precise');

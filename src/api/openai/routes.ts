@@ -69,12 +69,15 @@ interface Stopper {
   abort(reason: unknown): void;
 }
 
-/** Ends with the client's connection, or when told to. */
+/**
+ * Ends with the client's connection, or when told to. The error is made when it is needed: its
+ * stack refers to the request, whose signal keeps this listener for as long as the request lives.
+ */
 function stopper(client: AbortSignal): Stopper {
   const own = new AbortController();
-  const left = new CideryError('cancelled', 'the client has left');
-  if (client.aborted) own.abort(left);
-  client.addEventListener('abort', () => own.abort(left), { once: true });
+  const onAbort = () => own.abort(new CideryError('cancelled', 'the client has left'));
+  if (client.aborted) onAbort();
+  client.addEventListener('abort', onAbort, { once: true });
   return { signal: own.signal, abort: (reason) => own.abort(reason) };
 }
 

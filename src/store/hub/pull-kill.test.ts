@@ -41,8 +41,16 @@ function startPull(): ChildProcess {
   });
 }
 
-/** Kills a pull once it has kept so many bytes, and waits until it is gone. */
+/**
+ * Kills a pull once it has kept so many bytes, and waits until it is gone. One file never comes, so
+ * that a pull is not done before, however late the kill.
+ */
 async function killAfter(bytes: number): Promise<void> {
+  world.hub.behave = ({ onCdn, path }) => {
+    if (!onCdn) return null;
+    if (path.endsWith('00002-of-00002.safetensors')) return { kind: 'stall', afterBytes: 0 };
+    return { kind: 'slow', bytesPerS: 400_000 };
+  };
   const child = startPull();
   const gone = once(child, 'exit');
   while ((await keptBytes()) < bytes && child.exitCode === null) await sleep(5);
@@ -59,7 +67,7 @@ async function blobs(): Promise<string[]> {
   return readdir(world.inCache('blobs')).catch(() => []);
 }
 
-/** What a pull that begins now need not fetch: whole files, and what is recorded of partial ones. */
+/** What the next pull need not fetch: whole files, and what is recorded of partial ones. */
 async function keptBytes(): Promise<number> {
   const sizes = await Promise.all(
     (await blobs()).map(async (name) => {
@@ -81,9 +89,7 @@ async function keptBytes(): Promise<number> {
 const stateSchema = z.looseObject({ done: z.array(z.tuple([z.int(), z.int()])) });
 
 test('a killed pull goes on where it was, and little comes twice', async () => {
-  world.hub.behave = ({ onCdn }) => (onCdn ? { kind: 'slow', bytesPerS: 400_000 } : null);
   await killAfter(900_000);
-  expect(await leftovers()).not.toEqual([]);
   const kept = await keptBytes();
   expect(kept).toBeGreaterThanOrEqual(900_000);
   const sent = world.hub.fileBytesSent;
@@ -91,14 +97,13 @@ test('a killed pull goes on where it was, and little comes twice', async () => {
   await world.pull({ tuning: patientTuning });
   expect(await world.wrongFiles()).toEqual([]);
   expect(await leftovers()).toEqual([]);
-  // What was recorded does not come again; the hub may have had a piece in hand for each connection.
+  // What was recorded does not come again; the hub may have had a piece in hand for each line.
   const after = world.hub.fileBytesSent - sent;
   expect(after).toBeLessThanOrEqual(wantedBytes - kept + 200_000);
 });
 
 test('a pull that is killed again and again ends with the right files', async () => {
-  world.hub.behave = ({ onCdn }) => (onCdn ? { kind: 'slow', bytesPerS: 400_000 } : null);
-  for (const bytes of [300_000, 900_000, 1_500_000]) await killAfter(bytes);
+  for (const bytes of [300_000, 900_000, 1_400_000]) await killAfter(bytes);
   world.hub.behave = () => null;
   await world.pull();
   expect(await world.wrongFiles()).toEqual([]);
