@@ -34,7 +34,13 @@ afterEach(async () => {
 });
 
 function startPull(): ChildProcess {
-  const environment = { ...process.env, HF_ENDPOINT: world.hub.url, HF_HOME: '', HF_HUB_CACHE: '' };
+  const environment = {
+    ...process.env,
+    HF_ENDPOINT: world.hub.url,
+    HF_HOME: '',
+    HF_HUB_CACHE: '',
+    XDG_CACHE_HOME: '',
+  };
   return spawn(process.execPath, [compiled.script, world.home, 'acme/tiny'], {
     env: environment,
     stdio: ['ignore', 'ignore', 'inherit'],
