@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import { CideryError, errorMessage } from '../src/base/error.ts';
-import type { SplitKind } from '../src/engine/protocol.ts';
+import type { SplitKind } from '../src/model/split/plan.ts';
 
 export const faultKinds = ['kill', 'stop', 'cut'] as const;
 /**

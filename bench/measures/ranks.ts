@@ -1,9 +1,9 @@
+import { type SplitKind, splitKinds } from '../../src/model/split/plan.ts';
 import { ownName } from '../recorder.ts';
 import { perSecond } from '../statistics.ts';
 import { attempt, type Bench, type Measure, wantedCases, withEngine } from './measure.ts';
 
 const counts = [1, 2, 3, 4] as const;
-const splits = ['tensor', 'pipeline'] as const;
 const promptTokens = 512;
 const tokens = 64;
 /** As many as stages of the largest pipeline: each has one to work on. */
@@ -12,7 +12,7 @@ const sequences = 4;
 interface Setting {
   readonly name: string;
   readonly ranks: number;
-  readonly split: (typeof splits)[number] | null;
+  readonly split: SplitKind | null;
   /** Of each rank. */
   readonly threads: number;
 }
@@ -43,7 +43,7 @@ function settingsOf(bench: Bench): Setting[] {
   const alone = whole.map((threads) => ({ ranks: 1, split: null, threads }));
   const divided = wanted
     .filter((count) => count > 1)
-    .flatMap((count) => splits.map((split) => ({ ranks: count, split, threads: 1 })));
+    .flatMap((count) => splitKinds.map((split) => ({ ranks: count, split, threads: 1 })));
   return [...alone, ...divided].map((setting) => ({
     ...setting,
     name: nameOf(setting.ranks, setting.split, setting.threads),

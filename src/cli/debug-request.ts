@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { splitKinds } from '../model/split/plan.ts';
 import { chatMessageSchema, type Json } from '../engine/protocol.ts';
 
 const tokenIds = z.array(z.int().nonnegative());
@@ -68,7 +69,7 @@ const parametersSchema = z.strictObject({
   op: z.literal('parameters'),
   model: z.string().min(1),
   ranks: z.int().positive().optional(),
-  split: z.enum(['tensor', 'pipeline', 'auto']).optional(),
+  split: z.enum([...splitKinds, 'auto']).optional(),
 });
 export type ParametersRequest = z.infer<typeof parametersSchema>;
 

@@ -1,3 +1,4 @@
+import { splitKinds } from '../model/split/plan.ts';
 import { Command, Option } from 'commander';
 import { version } from '../node/version.ts';
 import {
@@ -54,9 +55,7 @@ function engineOptions(command: Command): Command {
 function splitOptions(command: Command): Command {
   return command
     .option('--ranks <n>', 'processes to split the model over (default: 1)', positiveInteger)
-    .addOption(
-      new Option('--split <kind>', 'how to split it').choices(['tensor', 'pipeline', 'auto']),
-    )
+    .addOption(new Option('--split <kind>', 'how to split it').choices([...splitKinds, 'auto']))
     .hook('preAction', (_, action) => {
       const { ranks, split = 'auto' } = action.opts<SplitFlags>();
       if (split !== 'auto' && ranks === undefined) action.error('error: --split needs --ranks N');

@@ -6,7 +6,12 @@ import { type CompiledChild, compileChild } from '../../test/support/compile-chi
 import { RankProcess } from '../../test/support/rank-process.ts';
 import { RankTeam, type TeamOptions, tinyManifest } from '../../test/support/rank-team.ts';
 import { buildModel } from '../model/model.ts';
-import type { PlannedSequence, Sampler, SequenceResult } from './step-plan.ts';
+import {
+  greedySampler,
+  type PlannedSequence,
+  type Sampler,
+  type SequenceResult,
+} from './step-plan.ts';
 
 const models = join(import.meta.dirname, '../../test/golden/models');
 const names = readdirSync(models).sort();
@@ -18,23 +23,8 @@ beforeAll(async () => {
 });
 afterAll(() => child.remove());
 
-const greedy: Sampler = {
-  temperature: 0,
-  topP: 1,
-  minP: 0,
-  topK: 0,
-  repetition: 1,
-  presence: 0,
-  frequency: 0,
-  seed: 0n,
-  choice: 0,
-  promptLength: 0,
-  logprobs: null,
-  biases: [],
-  mask: null,
-};
 const drawing: Sampler = {
-  ...greedy,
+  ...greedySampler,
   temperature: 0.9,
   topP: 0.9,
   repetition: 1.2,
@@ -66,10 +56,10 @@ async function answers(team: RankTeam, ids: readonly number[]): Promise<Answers>
     want: { kind: 'logits', rows: ids.length },
   };
   const results = await Promise.all([
-    team.step([whole, part(1, 0, greedy)]),
+    team.step([whole, part(1, 0, greedySampler)]),
     team.step([part(2, 0, drawing)]),
     ...Array.from({ length: steps - 1 }, (_, at) => [
-      team.step([part(1, at + 1, greedy)]),
+      team.step([part(1, at + 1, greedySampler)]),
       team.step([part(2, at + 1, drawing)]),
     ]).flat(),
   ]);

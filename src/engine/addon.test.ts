@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, describe, expect, test } from 'vitest';
-import { greedySampler } from '../../test/support/requests.ts';
 import { blockFormats, plainFormats } from '../model/manifest.ts';
 import { buildModel } from '../model/model.ts';
 import { none, operations } from '../model/operations.ts';
@@ -11,7 +10,13 @@ import { encodeProgram } from '../model/program-encoding.ts';
 import { smallConfigs } from '../model/testing.ts';
 import type { EngineHandle, EngineOptions } from './addon.ts';
 import { loadAddon } from './load-addon.ts';
-import { decodeResult, encodePlan, type PlannedSequence, type Sampler } from './step-plan.ts';
+import {
+  decodeResult,
+  encodePlan,
+  greedySampler,
+  type PlannedSequence,
+  type Sampler,
+} from './step-plan.ts';
 import {
   dense,
   modelBytes,

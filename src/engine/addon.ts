@@ -1,4 +1,5 @@
 import type { TensorFormat } from '../model/manifest.ts';
+import type { Address } from './protocol.ts';
 
 /** What an engine is opened with. */
 export interface EngineOptions {
@@ -60,19 +61,12 @@ export interface EngineMemory {
 export type EngineHandle = number & { readonly __kind: 'engine' };
 export type ListenerHandle = number & { readonly __kind: 'listener' };
 
-/** Where a rank waits for the others of its group. */
-export interface GroupAddress {
-  /** A numeric IPv4 or IPv6 address. */
-  readonly host: string;
-  readonly port: number;
-}
-
 /** The ranks that share a model, in one attempt to run it. */
 export interface GroupOptions {
   /** The program's, as is the number of addresses. */
   readonly rank: number;
   /** Of every rank, in rank order. */
-  readonly addresses: readonly GroupAddress[];
+  readonly addresses: readonly Address[];
   /** 32 bytes that nobody else knows. */
   readonly key: Uint8Array;
   /** Until every rank has connected to every other. */

@@ -5,9 +5,9 @@ import { cacheBytesPerPosition } from '../model/memory.ts';
 import { buildModel, type Model } from '../model/model.ts';
 import { encodeProgram } from '../model/program-encoding.ts';
 import type { SplitRequest } from '../model/split/plan.ts';
-import type { Addon, EngineHandle, GroupAddress, ListenerHandle } from './addon.ts';
+import type { Addon, EngineHandle, ListenerHandle } from './addon.ts';
 import { parameterSources } from './parameter-sources.ts';
-import type { EngineSettings } from './protocol.ts';
+import type { Address, EngineSettings } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
 import { codeOf, type StepClock, StepLoop } from './step-loop.ts';
@@ -40,7 +40,7 @@ export interface ModelGroup extends SplitRequest {
   /** Where this rank listens; used up. */
   readonly listener: ListenerHandle;
   /** Where all of them listen, in rank order, once each has said so. */
-  readonly peers: Promise<readonly GroupAddress[]>;
+  readonly peers: Promise<readonly Address[]>;
   /** A rank of which nothing is heard for so long is lost. */
   readonly silenceMs: number;
 }

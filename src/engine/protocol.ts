@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { splitKinds } from '../model/split/plan.ts';
 import { modelManifestSchema } from '../model/manifest.ts';
 
 /**
@@ -98,9 +99,6 @@ const addressSchema = z.strictObject({
   port: z.int().min(1).max(65_535),
 });
 export type Address = z.infer<typeof addressSchema>;
-
-export const splitKinds = ['tensor', 'pipeline'] as const;
-export type SplitKind = (typeof splitKinds)[number];
 
 /** A rank's place among those that a model is split over. */
 const groupPlaceSchema = z.strictObject({

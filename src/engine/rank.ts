@@ -22,6 +22,7 @@ import {
   toRankSchema,
 } from './protocol.ts';
 import { faultOf, GenerationRequest, type RequestText } from './request.ts';
+import { promptLogits } from './prompt-logits.ts';
 import { safetensorsFile } from './safetensors-file.ts';
 import { codeOf, type StepClock } from './step-loop.ts';
 
@@ -179,29 +180,16 @@ export class Rank {
     void request.start(input, resume);
   }
 
-  #logits(message: Extract<ToRank, { type: 'logits' }>): Promise<Record<string, Json>> {
+  async #logits(message: Extract<ToRank, { type: 'logits' }>): Promise<Record<string, Json>> {
     const { id, ids, out } = message;
     const open = this.#leads;
     if (open === null) throw notOpen();
     const vocabulary = open.model.program.vocabulary;
     refuseUnknown(ids, vocabulary);
     const rows = Math.min(message.last, ids.length);
-    return new Promise((resolve, reject) => {
-      const sequence = {
-        key: `${id}/logits`,
-        tokens: ids,
-        maxTokens: 1,
-        stopIds: new Set<number>(),
-        work: { kind: 'logits', rows } as const,
-      };
-      open.loop.add(sequence, (event) => {
-        if (event.kind === 'failed') reject(event.error);
-        if (event.kind !== 'logits') return;
-        this.#parts
-          .writeFile(out, safetensorsFile('logits', event.logits, rows, vocabulary))
-          .then(() => resolve({ rows, vocabulary }), reject);
-      });
-    });
+    const logits = await promptLogits(open.loop, id, ids, rows);
+    await this.#parts.writeFile(out, safetensorsFile('logits', logits, rows, vocabulary));
+    return { rows, vocabulary };
   }
 
   async #check(message: Extract<ToRank, { type: 'check' }>): Promise<Record<string, Json>> {

@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { greedySampler } from '../../test/support/requests.ts';
 import { invariant } from '../base/error.ts';
 import {
   type NewSequence,
@@ -9,7 +8,7 @@ import {
   type SequenceEvent,
 } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import type { StepPlan, StepResult } from './step-plan.ts';
+import { greedySampler, type StepPlan, type StepResult } from './step-plan.ts';
 
 const limits: SchedulerLimits = {
   promptTokensPerStep: 8,

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { greedySampler } from '../../test/support/requests.ts';
 import { type NewSequence, Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
 import { StepLoop } from './step-loop.ts';
+import { greedySampler } from './step-plan.ts';
 
 const stepMs = 100;
 const vocabulary = 1;

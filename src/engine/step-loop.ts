@@ -6,7 +6,6 @@ import { decodeResult, encodePlan } from './step-plan.ts';
 
 /** Counts since the rank began. */
 export interface StepCounts {
-  steps: number;
   promptTokens: number;
   generatedTokens: number;
 }
@@ -19,7 +18,7 @@ export type StepClock = Pick<Clock, 'monotonic' | 'after'>;
  * is not used again.
  */
 export class StepLoop {
-  readonly counts: StepCounts = { steps: 0, promptTokens: 0, generatedTokens: 0 };
+  readonly counts: StepCounts = { promptTokens: 0, generatedTokens: 0 };
   readonly #step: (plan: Uint8Array) => Promise<Uint8Array>;
   readonly #scheduler: Scheduler;
   readonly #listeners = new Map<string, (event: SequenceEvent) => void>();
@@ -90,7 +89,6 @@ export class StepLoop {
         if (oldest === undefined) break;
         this.#scheduler.complete(decodeResult(await oldest));
         this.#pace.ended(this.#clock.monotonic(), flying.length > 0);
-        this.counts.steps += 1;
       }
       this.#stepping = false;
     } catch (error) {

@@ -20,6 +20,23 @@ export interface Sampler {
   readonly mask: Uint32Array | null;
 }
 
+/** The likeliest token, whatever came before. */
+export const greedySampler: Sampler = {
+  temperature: 0,
+  topP: 1,
+  minP: 0,
+  topK: 0,
+  repetition: 1,
+  presence: 0,
+  frequency: 0,
+  seed: 0n,
+  choice: 0,
+  promptLength: 0,
+  logprobs: null,
+  biases: [],
+  mask: null,
+};
+
 /** Consecutive positions of one slot; what the slot held from `firstPosition` on is forgotten. */
 export interface PlannedSequence {
   readonly slot: number;

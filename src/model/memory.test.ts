@@ -1,21 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { cacheBytesPerPosition, weightBytes, workingBytes } from './memory.ts';
 import { buildModel } from './model.ts';
-import { smallConfigs, tensorsFor } from './testing.ts';
+import { smallConfigs, smolLm2Config as config, tensorsFor } from './testing.ts';
 
-/** SmolLM2-135M. */
-const config = {
-  model_type: 'llama',
-  hidden_size: 576,
-  num_hidden_layers: 30,
-  num_attention_heads: 9,
-  num_key_value_heads: 3,
-  intermediate_size: 1536,
-  vocab_size: 49_152,
-  rope_theta: 100_000,
-  rms_norm_eps: 1e-5,
-  max_position_embeddings: 8192,
-};
 const parameterCount = 134_515_008;
 
 describe('memory of a model', () => {

@@ -252,3 +252,17 @@ export function tensorsFor(
 export function tensor(name: string, format: TensorFormat, shape: readonly number[]): TensorEntry {
   return { name, format, shape: [...shape], file: 0, offset: 0, byteLength: 0, transforms: [] };
 }
+
+/** SmolLM2-135M. */
+export const smolLm2Config = {
+  model_type: 'llama',
+  hidden_size: 576,
+  num_hidden_layers: 30,
+  num_attention_heads: 9,
+  num_key_value_heads: 3,
+  intermediate_size: 1536,
+  vocab_size: 49_152,
+  rope_theta: 100_000,
+  rms_norm_eps: 1e-5,
+  max_position_embeddings: 8192,
+};

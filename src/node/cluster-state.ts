@@ -1,9 +1,10 @@
 import { z } from 'zod';
+import { splitKinds } from '../model/split/plan.ts';
 
 /** What `GET /cluster/v1/state` shows: facts of this moment, nothing from a log. Sizes in bytes. */
 
 const planSchema = z.strictObject({
-  kind: z.enum(['single', 'tensor', 'pipeline']),
+  kind: z.enum(['single', ...splitKinds]),
   ranks: z.int().positive(),
   executor: z.enum(['cpu', 'mlx']),
   mode: z.enum(['fast', 'precise']),
@@ -47,7 +48,7 @@ export const deploymentSchema = z.strictObject({
   model: z.string(),
   context: z.int().nullable(),
   replicas: z.int(),
-  split: z.enum(['auto', 'tensor', 'pipeline']),
+  split: z.enum(['auto', ...splitKinds]),
   ranks: z.int(),
   mode: z.enum(['fast', 'precise']),
   /** True when a request's model name made it, and memory pressure may end it. */
@@ -88,7 +89,7 @@ export const newDeploymentSchema = z.strictObject({
   model: z.string().min(1),
   context: z.int().positive().optional(),
   replicas: z.int().positive().optional(),
-  split: z.enum(['auto', 'tensor', 'pipeline']).optional(),
+  split: z.enum(['auto', ...splitKinds]).optional(),
   ranks: z.int().positive().optional(),
   mode: z.enum(['fast', 'precise']).optional(),
 });

@@ -6,7 +6,7 @@ import type { EngineSettings, ToRank } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { Admission } from './admission.ts';
 import { isFinal, isOfAnyRanks } from './final-faults.ts';
-import type { Opened, Pong, RequestListener } from './rank-client.ts';
+import { endsRequest, type Opened, type Pong, type RequestListener } from './rank-client.ts';
 import { type Member, RankGroup, type RankGroupParts } from './rank-group.ts';
 import { type RankPlan, threadsPerRank } from './rank-plan.ts';
 import type { KnownAnswers } from './self-check.ts';
@@ -162,9 +162,7 @@ export class Instance {
       group.request(message, {
         onMessage: (answer) => {
           this.#proved = true;
-          if (answer.type === 'done' || answer.type === 'error' || answer.type === 'reply') {
-            this.#requests.delete(id);
-          }
+          if (endsRequest(answer)) this.#requests.delete(id);
           listener.onMessage(answer);
         },
         onLost: (error) => {

@@ -231,9 +231,7 @@ export class RankClient {
       case 'error':
       case 'reply': {
         const listener = this.#requests.get(message.id);
-        if (message.type === 'done' || message.type === 'error' || message.type === 'reply') {
-          this.#requests.delete(message.id);
-        }
+        if (endsRequest(message)) this.#requests.delete(message.id);
         return listener?.onMessage(message);
       }
     }
@@ -283,6 +281,11 @@ function requestLine(message: ToRank): Uint8Array {
   } catch (cause) {
     throw new CideryError('prompt_too_large', 'the request is nested too deeply', { cause });
   }
+}
+
+/** Whether a request is over with this message. */
+export function endsRequest({ type }: RequestMessage): boolean {
+  return type === 'done' || type === 'error' || type === 'reply';
 }
 
 /** A rank's fault as an error of ours. */

@@ -5,7 +5,13 @@ import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RandomBytes } from '../ports/random.ts';
 import type { RankSpawner } from '../ports/spawner.ts';
-import { type Opened, type Pong, RankClient, type RequestListener } from './rank-client.ts';
+import {
+  endsRequest,
+  type Opened,
+  type Pong,
+  RankClient,
+  type RequestListener,
+} from './rank-client.ts';
 import type { RankPlan } from './rank-plan.ts';
 
 export interface RankGroupParts {
@@ -121,9 +127,7 @@ export class RankGroup {
     try {
       first.client.request(message, {
         onMessage: (answer) => {
-          if (answer.type === 'done' || answer.type === 'error' || answer.type === 'reply') {
-            this.#requests.delete(id);
-          }
+          if (endsRequest(answer)) this.#requests.delete(id);
           listener.onMessage(answer);
         },
         onLost,

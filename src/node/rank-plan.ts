@@ -1,8 +1,7 @@
-import type { SplitKind } from '../engine/protocol.ts';
 import { cacheBytesPerPosition, weightBytes, type WeightMode } from '../model/memory.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { buildModel, type Model } from '../model/model.ts';
-import { chooseSplit } from '../model/split/plan.ts';
+import { chooseSplit, type SplitKind } from '../model/split/plan.ts';
 
 /** How a model is split over the ranks of an instance, and what they take together. */
 export interface RankPlan {

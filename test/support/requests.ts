@@ -1,5 +1,4 @@
 import type { GenerateOptions, Sampling } from '../../src/engine/protocol.ts';
-import type { Sampler } from '../../src/engine/step-plan.ts';
 
 export const greedySampling: Sampling = {
   temperature: 0,
@@ -22,21 +21,4 @@ export const greedyOptions: GenerateOptions = {
   logprobs: null,
   skipSpecial: true,
   sampling: greedySampling,
-};
-
-/** The same as a step plan has it. */
-export const greedySampler: Sampler = {
-  temperature: 0,
-  topP: 1,
-  minP: 0,
-  topK: 0,
-  repetition: 1,
-  presence: 0,
-  frequency: 0,
-  seed: 0n,
-  choice: 0,
-  promptLength: 0,
-  logprobs: null,
-  biases: [],
-  mask: null,
 };

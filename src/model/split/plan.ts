@@ -10,7 +10,8 @@ import { apportion, evenRuns, type Range, rangesOf } from './shares.ts';
  * How a model is divided: `tensor` gives every rank a part of each layer, `pipeline` consecutive
  * layers.
  */
-export type SplitKind = 'tensor' | 'pipeline';
+export const splitKinds = ['tensor', 'pipeline'] as const;
+export type SplitKind = (typeof splitKinds)[number];
 
 export interface SplitRequest {
   readonly kind: SplitKind;

@@ -8,7 +8,7 @@ import { cacheBytesPerPosition, weightBytes } from '../memory.ts';
 import { buildModel, type Model } from '../model.ts';
 import { encodeProgram } from '../program-encoding.ts';
 import type { Program } from '../program.ts';
-import { programFlaws, smallConfigs } from '../testing.ts';
+import { programFlaws, smallConfigs, smolLm2Config } from '../testing.ts';
 import { chooseSplit, type SplitKind } from './plan.ts';
 
 const goldens = join(import.meta.dirname, '../../../test/golden/models');
@@ -234,18 +234,8 @@ describe('what cannot be split', () => {
 });
 
 describe('shares', () => {
-  /** SmolLM2-135M: 9 heads, 3 key heads of 64, 1,536 inner columns, groups of 32. */
-  const config = {
-    model_type: 'llama',
-    hidden_size: 576,
-    num_hidden_layers: 30,
-    num_attention_heads: 9,
-    num_key_value_heads: 3,
-    intermediate_size: 1536,
-    vocab_size: 49_152,
-    rms_norm_eps: 1e-5,
-    quantization: { bits: 4, group_size: 32 },
-  };
+  /** 9 heads, 3 key heads of 64, 1,536 inner columns, groups of 32. */
+  const config = { ...smolLm2Config, quantization: { bits: 4, group_size: 32 } };
   const shapes = (wanted: Case, names: readonly string[]) =>
     split(config, wanted).map(({ parameters }) =>
       names.map((name) => parameters.find(({ path }) => path.endsWith(name))?.shape),
