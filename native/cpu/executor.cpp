@@ -19,6 +19,14 @@ uint32_t wanted_rows(const program::PlannedSequence& sequence) {
   return std::min(sequence.count, sequence.logit_rows);
 }
 
+/// The parameter that makes logits; none on a rank that makes none.
+uint32_t head_matrix(const program::Program& program) {
+  for (const program::Operation& operation : program.operations) {
+    if (const auto* head = std::get_if<program::Head>(&operation)) return head->weight;
+  }
+  return program::none;
+}
+
 }  // namespace
 
 CpuExecutor::CpuExecutor(program::Program program, const program::ExecutorOptions& options,
@@ -27,7 +35,7 @@ CpuExecutor::CpuExecutor(program::Program program, const program::ExecutorOption
       options_(options),
       kernels_(kernels),
       pool_(options.threads),
-      weights_(program_.parameters),
+      weights_(program_.parameters, options.precise ? program::none : head_matrix(program_)),
       arena_(activation_slab_bytes),
       history_(options.slots) {}
 
@@ -61,6 +69,7 @@ void CpuExecutor::bind() {
   bound_ = bind_program(
       program_, weights_,
       {options_.precise, pool_.threads(), options_.positions, group_.get()}, arena_);
+  if (GreedyHead::serves(bound_->head)) greedy_head_.emplace(bound_->head, most_logit_rows, arena_);
   for (auto* rows : {&pass_.tokens, &pass_.positions, &pass_.slots}) rows->reserve(most_rows);
   pass_.sequences.reserve(most_rows);
   pass_.wanted.reserve(most_rows);
@@ -273,6 +282,20 @@ Status CpuExecutor::run_regions(size_t begin, size_t end) {
   return {};
 }
 
+/// Logits of wanted rows; where the largest of each is all that counts, just those perhaps.
+std::span<const Largest> CpuExecutor::run_head_products(const Tools& tools, const Draws& draws,
+                                                        uint32_t from, uint32_t count) {
+  const auto wants_largest = [&](const WantedRow& row) {
+    return program::wants_largest(draws.plan.sequences[row.sequence]);
+  };
+  const auto some = std::span(pass_.wanted).subspan(from, count);
+  if (greedy_head_ && std::ranges::all_of(some, wants_largest) && !greedy_head_->resting()) {
+    return greedy_head_->run(tools, from, count);
+  }
+  bound_->head.run(tools, from, count, 0);
+  return {};
+}
+
 /// Logits of the pass's wanted rows and what they are wanted for, some rows at a time.
 Status CpuExecutor::run_head(const Draws& draws, program::StepResult& result) {
   if (bound_->head.parts.empty()) return {};
@@ -280,15 +303,15 @@ Status CpuExecutor::run_head(const Draws& draws, program::StepResult& result) {
   const auto wanted = static_cast<uint32_t>(pass_.wanted.size());
   for (uint32_t from = 0; from < wanted; from += most_logit_rows) {
     const uint32_t count = std::min(most_logit_rows, wanted - from);
-    bound_->head.run(tools, from, count, 0);
+    const std::span<const Largest> known = run_head_products(tools, draws, from, count);
     const std::span<const WantedRow> some = std::span(pass_.wanted).subspan(from, count);
     if (!split_head_) {
-      collect_logits(tools, draws, some, bound_->logits, {}, result);
+      collect_logits(tools, draws, some, bound_->logits, known, result);
       continue;
     }
     View in = bound_->head.in;
     in.data = in.row(from);
-    const HeadRows rows{draws, some, in, bound_->logits};
+    const HeadRows rows{draws, some, in, bound_->logits, known};
     Status status = program_.rank == 0 ? split_head_->collect(tools, rows, result)
                                        : split_head_->report(tools, rows);
     if (!status.ok()) return status;

@@ -9,6 +9,7 @@
 #include "cpu/bind.h"
 #include "cpu/kernels.h"
 #include "cpu/kv.h"
+#include "cpu/ops/greedy_head.h"
 #include "cpu/ops/sampling.h"
 #include "cpu/ops/split_head.h"
 #include "cpu/pass.h"
@@ -59,6 +60,8 @@ class CpuExecutor final : public program::Executor {
                    uint32_t count, std::span<const uint32_t> tokens);
   Status run_regions(size_t begin, size_t end);
   Status run_head(const Draws& draws, program::StepResult& result);
+  std::span<const Largest> run_head_products(const Tools& tools, const Draws& draws,
+                                             uint32_t from, uint32_t count);
 
   std::unique_ptr<group::Group> group_;  // goes last: regions refer to it
   program::Program program_;
@@ -70,6 +73,7 @@ class CpuExecutor final : public program::Executor {
   program::SlotHistory history_;
   std::optional<BlockCache> cache_;  // made by bind, as what follows
   std::optional<BoundProgram> bound_;
+  std::optional<GreedyHead> greedy_head_;  // where the head is such that it serves
   std::optional<SplitHead> split_head_;  // where other ranks have parts of the head
   Pass pass_;
   std::vector<BegunStep> begun_;  // a ring of depth()

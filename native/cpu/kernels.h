@@ -18,15 +18,15 @@ inline constexpr uint32_t span_positions = 512;
 
 /// How a packed matrix holds its weights (pack.h has the bytes). Affine: scale * code + bias in
 /// groups of 32, 64 or 128 inputs. Signed: scale * (code - 2^(bits - 1)) in groups of 32. The rest
-/// as GGUF has them.
+/// as GGUF has them. split8: signed8 whose upper 5 bits can be read without the lower 3.
 enum class PackedFormat : uint32_t {
   f32, f16, bf16,
   affine2, affine3, affine4, affine5, affine6, affine8,
-  signed4, signed5, signed8,
+  signed4, signed5, signed8, split8,
   iq4_nl, mxfp4,
   q2_k, q3_k, q4_k, q5_k, q6_k
 };
-inline constexpr uint32_t packed_format_count = 19;
+inline constexpr uint32_t packed_format_count = 20;
 
 /// Type of a packed format's scales and biases.
 enum class FactorType : uint32_t { f16, bf16, f32 };
@@ -38,7 +38,8 @@ struct PackedWeight {
   uint32_t group = 0;  // inputs that share a scale; dense: 0
   uint32_t outputs = 0, inputs = 0;
   uint64_t panel_bytes = 0;
-  const uint8_t* data = nullptr;  // 64-byte aligned, panel_count(outputs) * panel_bytes
+  uint64_t lower_bytes = 0;  // split8: of a panel's lower bits, which lie behind all panels
+  const uint8_t* data = nullptr;  // 64-byte aligned, panel_count(outputs) * (both)
 };
 
 constexpr uint32_t panel_count(uint32_t outputs) { return (outputs + lanes - 1) / lanes; }
@@ -75,6 +76,33 @@ struct MatmulArguments {
   const float* bias;          // [outputs], or null
   float* out;                 // row r, output o: out[r * out_stride + o]
   size_t out_stride;
+};
+
+/// How far the lower bits of a split8 group can bring a product above what the upper ones make of
+/// it, for a scale of 1: where the scale is positive, and where it is negative.
+struct Margin {
+  float positive, negative;
+};
+
+/// Margins of the groups of quantized rows. They have room for what both products lose to rounding.
+struct MarginArguments {
+  const int8_t* codes;        // [rows, inputs]
+  const GroupRecord* groups;  // [rows, inputs / 32]
+  uint32_t rows, inputs;
+  Margin* margins;  // [rows, inputs / 32]
+};
+
+/// For each row and panel a bound: no output of the panel is above it, as matmul_fast computes it
+/// without a bias. Infinite where a weight or a value is not finite.
+struct BoundArguments {
+  const PackedWeight* weight;  // split8
+  uint32_t first_panel, panel_count;
+  uint32_t rows;
+  const int8_t* codes;        // [rows, inputs]
+  const GroupRecord* groups;  // [rows, inputs / 32]
+  const Margin* margins;      // [rows, inputs / 32]
+  float* bounds;              // row r, panel p: bounds[r * bound_stride + p]
+  size_t bound_stride;
 };
 
 /// out[i] = weight[row, i] * scale, i below `inputs`: an embedding.
@@ -237,6 +265,9 @@ struct Kernels {
   void (*matmul_fast)(const MatmulArguments&);
   /// f32 activations: every format.
   void (*matmul_precise)(const MatmulArguments&);
+  /// What matmul_fast cannot exceed, from the upper bits alone.
+  void (*find_margins)(const MarginArguments&);
+  void (*bound)(const BoundArguments&);
   void (*lookup)(const LookupArguments&);
   void (*norm)(const NormArguments&);
   void (*rope)(const RopeArguments&);

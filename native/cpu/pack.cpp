@@ -16,6 +16,9 @@ using load::Format;
 using program::StorageKind;
 
 constexpr uint32_t k_inputs = 256;
+/// Bits of a code of split8 that can be left out, and their bytes for 32 inputs.
+constexpr uint32_t lower_bits = 3;
+constexpr uint64_t lower_group_bytes = 64 * lower_bits;
 /// Bytes behind the codes of a k-quant's block: factors a group, d, minimum.
 constexpr uint64_t k_factor_bytes = 256 + 64;
 
@@ -49,7 +52,8 @@ uint32_t code_bits(PackedFormat format) {
     case PackedFormat::affine6:
     case PackedFormat::q6_k: return 6;
     case PackedFormat::affine8:
-    case PackedFormat::signed8: return 8;
+    case PackedFormat::signed8:
+    case PackedFormat::split8: return 8;
     default: return 0;
   }
 }
@@ -130,6 +134,10 @@ void plan_format(const RawLayout& layout, PackedWeight& weight) {
     case StorageKind::block:
       if (layout.add != 0) return;  // f32
       weight.format = packed_block_format(storage.format);
+      if (layout.split && weight.format == PackedFormat::signed8) {
+        weight.format = PackedFormat::split8;
+        weight.lower_bytes = layout.inputs / 32 * lower_group_bytes;
+      }
       weight.group = is_k(weight.format) ? k_inputs : 32;
       weight.factors =
           weight.format == PackedFormat::mxfp4 ? FactorType::bf16 : FactorType::f16;
@@ -150,7 +158,8 @@ uint64_t panel_bytes(const PackedWeight& weight) {
     const uint64_t factors = 2 * factor_bytes(weight.factors);
     return inputs / weight.group * (weight.group / 32 * group_codes + factors);
   }
-  return (inputs / 32 + 1) / 2 * (2 * group_codes + 64);
+  const uint64_t lower = weight.format == PackedFormat::split8 ? lower_group_bytes : 0;
+  return (inputs / 32 + 1) / 2 * (2 * (group_codes - lower) + 64);
 }
 
 void put_16(uint8_t* at, uint32_t lane, const uint8_t* value) {
@@ -215,6 +224,26 @@ void pack_scaled(const PackedWeight& weight, const RawLayout& layout, const Row&
     }
     const uint16_t scale = half_power(words ? row.scales[group] : from[0]);
     std::memcpy(scales + 2 * lane, &scale, 2);
+  }
+}
+
+/// Q8_0 in two parts.
+void pack_split(const PackedWeight& weight, const Row& row, uint32_t lane, uint8_t* panel,
+                uint8_t* lower) {
+  constexpr uint64_t upper_bytes = 64 * (8 - lower_bits);
+  const uint64_t block_bytes = load::layout_of(Format::q8_0).bytes;
+  for (uint32_t group = 0; group < weight.inputs / 32; ++group, lower += lower_group_bytes) {
+    uint8_t* block = panel + group / 2 * (2 * upper_bytes + 64);
+    const uint8_t* from = row.weight + block_bytes * group;
+    uint32_t codes[quads], upper[quads];
+    read_block(Format::q8_0, from, 0, codes);
+    for (uint32_t q = 0; q < quads; ++q) {
+      upper[q] = (codes[q] >> lower_bits) & 0x1f1f1f1fu;
+      codes[q] &= 0x07070707u;
+    }
+    write_planes(8 - lower_bits, upper, lane, block + group % 2 * upper_bytes);
+    write_planes(lower_bits, codes, lane, lower);
+    put_16(block + 2 * upper_bytes + group % 2 * 32, lane, from);
   }
 }
 
@@ -299,11 +328,13 @@ void pack_dense(const PackedWeight& weight, const Row& row, uint32_t lane, uint8
   }
 }
 
+/// `lower`: where the panel's lower bits go; split8 only.
 void pack_row(const PackedWeight& weight, const RawLayout& layout, const Row& row, uint32_t lane,
-              uint8_t* panel) {
+              uint8_t* panel, uint8_t* lower) {
   if (layout.add != 0) return pack_added(layout, row, lane, panel);
   if (is_dense(weight.format)) return pack_dense(weight, row, lane, panel);
   if (layout.storage.kind == StorageKind::affine) return pack_affine(weight, row, lane, panel);
+  if (weight.format == PackedFormat::split8) return pack_split(weight, row, lane, panel, lower);
   if (is_k(weight.format)) return pack_k(weight, block_format(layout), row, lane, panel);
   if (is_affine(weight.format)) {
     return pack_minimum_blocks(weight, block_format(layout), row, lane, panel);
@@ -343,7 +374,7 @@ PackedWeight plan_packing(const RawLayout& layout) {
 }
 
 uint64_t packed_bytes(const PackedWeight& weight) noexcept {
-  return panel_count(weight.outputs) * weight.panel_bytes;
+  return panel_count(weight.outputs) * (weight.panel_bytes + weight.lower_bytes);
 }
 
 RawRowBytes raw_row_bytes(const RawLayout& layout) {
@@ -378,13 +409,16 @@ void pack_panels(const PackedWeight& weight, const RawLayout& layout, const RawR
     return reinterpret_cast<const uint8_t*>(part.data()) + offset;
   };
   auto* panel = reinterpret_cast<uint8_t*>(slab.data()) + first_panel * weight.panel_bytes;
-  for (uint32_t i = 0; i < count; ++i, panel += weight.panel_bytes) {
+  auto* lower = reinterpret_cast<uint8_t*>(slab.data()) +
+                panel_count(weight.outputs) * weight.panel_bytes + first_panel * weight.lower_bytes;
+  for (uint32_t i = 0; i < count; ++i, panel += weight.panel_bytes, lower += weight.lower_bytes) {
     std::memset(panel, 0, weight.panel_bytes);
+    std::memset(lower, 0, weight.lower_bytes);
     for (uint64_t lane = 0; lane < lanes && uint64_t{i} * lanes + lane < outputs; ++lane) {
       const uint64_t row = uint64_t{i} * lanes + lane;
       const Row raw = {at(rows.weight, row * bytes.weight), at(rows.scales, row * bytes.scales),
                        at(rows.biases, row * bytes.biases)};
-      pack_row(weight, layout, raw, static_cast<uint32_t>(lane), panel);
+      pack_row(weight, layout, raw, static_cast<uint32_t>(lane), panel, lower);
     }
   }
 }

@@ -15,6 +15,8 @@
 /// - affine: codes, scales[16], biases[16] of one group of 32, 64 or 128 inputs.
 /// - signed, iq4_nl, mxfp4: codes of two groups of 32 inputs, scales[2][16]. The last block of an
 /// odd number of groups is half empty.
+/// - split8: as signed codes of 5 bits, the upper ones of Q8_0's, for all panels; behind all panels
+/// the lower 3 bits, 192 bytes for 32 inputs.
 /// - k-quants: codes of 256 inputs, then bytes a group and output, then d[16] and minimum[16]
 /// (f16): q4_k and q5_k: scale[8][16], minimum[8][16]; q3_k and q6_k: signed scale[16][16]; q2_k:
 /// [16][16], scale in the low nibble, minimum in the high one.
@@ -32,6 +34,7 @@ struct RawLayout {
   load::Format weight = load::Format::f32;   // dense: f32, f16, bf16; else as the storage implies
   load::Format factors = load::Format::f32;  // affine: of scales and biases alike
   float add = 0;                             // added to every value; dense and block only
+  bool split = false;                        // Q8_0 becomes split8; means nothing to the others
   uint32_t outputs = 0, inputs = 0;
 };
 
@@ -47,8 +50,9 @@ struct RawRowBytes {
 };
 
 /// The packed form of a matrix, with `data` still null. Formats are kept as they are but where a
-/// constant is added: that becomes f32. Throws Error `parameter_mismatch` for a storage that has no
-/// packed form (bits, group, factor type) or where `inputs` are no whole groups.
+/// constant is added, which makes f32, and where `split` says so. Throws Error `parameter_mismatch`
+/// for a storage that has no packed form (bits, group, factor type) or where `inputs` are no whole
+/// groups.
 PackedWeight plan_packing(const RawLayout& layout);
 
 /// Bytes that the packed form takes; a multiple of 64.

@@ -56,6 +56,18 @@ struct Activations {
   }
 };
 
+bool same_bounds(const Kernels& a, const Kernels& b, const PackedWeight& weight,
+                 const std::vector<float>& in) {
+  return same_by(a, b, most_rows, [&](const Kernels& by, std::vector<float>& out) {
+    const Activations prepared(by, in);
+    std::vector<Margin> margins(most_rows * groups);
+    by.find_margins({prepared.codes.data(), prepared.fast.data(), most_rows, inputs,
+                     margins.data()});
+    by.bound({&weight, 0, 1, most_rows, prepared.codes.data(), prepared.fast.data(),
+              margins.data(), out.data(), 1});
+  });
+}
+
 bool same_matrix(const Kernels& a, const Kernels& b, const PackedWeight& weight,
                  const std::vector<float>& in) {
   const bool quantized = !is_dense(weight.format);
@@ -72,15 +84,16 @@ bool same_matrix(const Kernels& a, const Kernels& b, const PackedWeight& weight,
       if (!same_by(a, b, size_t{rows} * outputs, product)) return false;
     }
   }
+  if (weight.format == PackedFormat::split8 && !same_bounds(a, b, weight, in)) return false;
   return same_by(a, b, inputs, [&](const Kernels& by, std::vector<float>& out) {
     by.lookup({&weight, 5, 0.5f, out.data()});
   });
 }
 
 bool same_matrices(const Kernels& a, const Kernels& b, Numbers& numbers) {
-  std::vector<uint8_t> memory(panel_bytes + 64);
+  std::vector<uint8_t> memory(2 * panel_bytes + 64);
   uint8_t* panel = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-  for (size_t i = 0; i < panel_bytes; ++i) {
+  for (size_t i = 0; i < 2 * panel_bytes; ++i) {
     // The upper bytes of floats are kept small, so that nearly all are finite.
     panel[i] = static_cast<uint8_t>(numbers.next() % (i % 2 == 0 ? 256 : 60));
   }
@@ -93,6 +106,7 @@ bool same_matrices(const Kernels& a, const Kernels& b, Numbers& numbers) {
     weight.outputs = outputs;
     weight.inputs = inputs;
     weight.panel_bytes = panel_bytes;
+    weight.lower_bytes = weight.format == PackedFormat::split8 ? panel_bytes : 0;
     weight.data = panel;
     if (!same_matrix(a, b, weight, in)) return false;
   }

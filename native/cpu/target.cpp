@@ -47,6 +47,7 @@ namespace {
 #include "cpu/kernels/tile.inl.h"
 #include "cpu/kernels/dense.inl.h"
 #include "cpu/kernels/matmul.inl.h"
+#include "cpu/kernels/bound.inl.h"
 #include "cpu/kernels/lookup.inl.h"
 #include "cpu/kernels/pointwise.inl.h"
 #include "cpu/kernels/norm.inl.h"
@@ -62,9 +63,9 @@ namespace {
 
 extern const Kernels kernels;
 constinit const Kernels kernels = {
-    SET_NAME(CIDERY_SET), row_tile, quantize_rows, sum_groups,      matmul_fast, matmul_precise,
-    lookup,               norm,     rope,          write_cache,     attend,      merge_attention,
-    activate,             add_scaled, softcap,     largest};
+    SET_NAME(CIDERY_SET), row_tile,   quantize_rows, sum_groups,  matmul_fast, matmul_precise,
+    find_margins,         bound,      lookup,        norm,        rope,        write_cache,
+    attend,               merge_attention, activate, add_scaled,  softcap,     largest};
 
 }  // namespace CIDERY_SET
 }  // namespace cidery::cpu

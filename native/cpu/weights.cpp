@@ -4,7 +4,6 @@
 #include <bit>
 #include <cstring>
 
-#include "cpu/pack.h"
 #include "load/dequantize.h"
 #include "load/format.h"
 
@@ -65,8 +64,8 @@ std::span<const std::byte> rows_of(std::span<const std::byte> bytes, uint64_t ro
 
 }  // namespace
 
-Weights::Weights(const std::vector<Parameter>& parameters)
-    : arena_(slab_bytes), loaded_(parameters.size()) {}
+Weights::Weights(const std::vector<Parameter>& parameters, uint32_t split)
+    : split_(split), arena_(slab_bytes), loaded_(parameters.size()) {}
 
 void Weights::load(const Parameter& parameter, const load::ParameterSource& source,
                    const load::FileSet& files, Pool& pool) {
@@ -80,9 +79,13 @@ void Weights::load(const Parameter& parameter, const load::ParameterSource& sour
   const uint64_t needed = round_up(size_of(parts.weight)) + round_up(size_of(parts.scales)) +
                           round_up(size_of(parts.biases));
   if (room_.size_bytes() < needed) room_ = Slab(needed);
-  loaded_[source.parameter] = parameter.shape.size() == 1
-                                  ? load_vector(parameter, parts, files)
-                                  : load_matrix(parameter, parts, files, pool);
+  if (parameter.shape.size() == 1) {
+    loaded_[source.parameter] = load_vector(parameter, parts, files);
+    return;
+  }
+  RawLayout layout = layout_of(parameter, parts);
+  layout.split = source.parameter == split_;
+  loaded_[source.parameter] = load_matrix(layout, parameter, parts, files, pool);
 }
 
 void Weights::finish(const std::vector<Parameter>& parameters) {
@@ -117,10 +120,9 @@ Weights::Loaded Weights::load_vector(const Parameter& parameter,
   return {{}, values.data()};
 }
 
-Weights::Loaded Weights::load_matrix(const Parameter& parameter,
+Weights::Loaded Weights::load_matrix(const RawLayout& layout, const Parameter& parameter,
                                      const program::ParameterParts& parts,
                                      const load::FileSet& files, Pool& pool) {
-  const RawLayout layout = layout_of(parameter, parts);
   Loaded loaded;
   try {
     loaded.matrix = plan_packing(layout);

@@ -5,6 +5,7 @@
 
 #include "base/slab.h"
 #include "cpu/kernels.h"
+#include "cpu/pack.h"
 #include "cpu/pool.h"
 #include "load/tensor_source.h"
 #include "program/parameter_parts.h"
@@ -15,7 +16,8 @@ namespace cidery::cpu {
 /// The parameters of a program in memory: matrices in panels (pack.h), vectors in f32.
 class Weights {
  public:
-  explicit Weights(const std::vector<program::Parameter>& parameters);
+  /// `split`: a matrix whose upper bits will be read alone (RawLayout), or program::none.
+  Weights(const std::vector<program::Parameter>& parameters, uint32_t split);
 
   /// Reads a parameter and packs it on the pool; what was read is gone or used again when the next
   /// one comes. Throws Error `parameter_mismatch`, `out_of_memory` and what reading throws.
@@ -42,9 +44,10 @@ class Weights {
   std::span<const std::byte> read(const load::Part* part, const load::FileSet& files, uint64_t at);
   Loaded load_vector(const program::Parameter& parameter, const program::ParameterParts& parts,
                      const load::FileSet& files);
-  Loaded load_matrix(const program::Parameter& parameter, const program::ParameterParts& parts,
-                     const load::FileSet& files, Pool& pool);
+  Loaded load_matrix(const RawLayout& layout, const program::Parameter& parameter,
+                     const program::ParameterParts& parts, const load::FileSet& files, Pool& pool);
 
+  const uint32_t split_;
   Arena arena_;
   Slab room_;  // for reading
   std::vector<std::optional<Loaded>> loaded_;

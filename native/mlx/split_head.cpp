@@ -53,7 +53,7 @@ std::span<Value> row_of(std::span<Value> values, size_t rows, size_t index) {
 
 size_t entry_bytes(const program::PlannedSequence& sequence, const program::VocabularyPart& part) {
   return sizeof(Digest) +
-         (wants_largest(sequence) ? sizeof(LargestLogit) : part.rows * sizeof(float));
+         (program::wants_largest(sequence) ? sizeof(LargestLogit) : part.rows * sizeof(float));
 }
 
 size_t message_bytes(const HeadRows& rows, const program::VocabularyPart& part) {
@@ -70,10 +70,6 @@ void expect(const Status& status) {
 
 }  // namespace
 
-bool wants_largest(const program::PlannedSequence& sequence) noexcept {
-  return sequence.want == program::Want::sample && program::is_greedy(sequence.sampler);
-}
-
 void SplitHead::report(const HeadRows& rows) {
   const program::VocabularyPart& part = parts_[group_.rank()];
   message_.resize(message_bytes(rows, part));
@@ -84,7 +80,7 @@ void SplitHead::report(const HeadRows& rows) {
     const Digest own = digest(row_of(rows.in, count, row));
     std::memcpy(entry, &own, sizeof own);
     const auto logits = row_of(rows.logits, count, row);
-    if (wants_largest(sequence)) {
+    if (program::wants_largest(sequence)) {
       const LargestLogit largest = largest_of(logits, part.first);
       std::memcpy(entry + sizeof own, &largest, sizeof largest);
     } else {
@@ -100,7 +96,7 @@ void SplitHead::collect(const HeadRows& rows, std::span<float> logits,
   const size_t count = rows.sequences.size();
   for (size_t row = 0; row < count; ++row) {
     const auto own = row_of(rows.logits, count, row);
-    if (wants_largest(*rows.sequences[row])) largest[row] = largest_of(own, 0);
+    if (program::wants_largest(*rows.sequences[row])) largest[row] = largest_of(own, 0);
     else std::memcpy(row_of(logits, count, row).data(), own.data(), own.size_bytes());
   }
   for (uint32_t rank = 1; rank < parts_.size(); ++rank) take(rows, rank, logits, largest);
@@ -122,7 +118,7 @@ void SplitHead::take(const HeadRows& rows, uint32_t rank, std::span<float> logit
                                         " has computed with other activations than rank 0");
     }
     const program::PlannedSequence& sequence = *rows.sequences[row];
-    if (wants_largest(sequence)) {
+    if (program::wants_largest(sequence)) {
       LargestLogit other;
       std::memcpy(&other, entry + sizeof theirs, sizeof other);
       other.finite = other.finite != 0 && largest[row].finite != 0 ? 1 : 0;

@@ -47,7 +47,4 @@ class SplitHead {
   std::vector<std::byte> message_;
 };
 
-/// Whether the largest logit is all that the sequence wants of its row.
-bool wants_largest(const program::PlannedSequence& sequence) noexcept;
-
 }  // namespace cidery::mlx

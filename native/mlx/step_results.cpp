@@ -38,7 +38,7 @@ void MlxExecutor::collect(const Begun& step, program::StepResult& result) {
   size_t row = 0;
   for (const program::PlannedSequence& sequence : step.plan.sequences) {
     const size_t wanted = wanted_rows(sequence);
-    const bool known = !largest.empty() && wants_largest(sequence);
+    const bool known = !largest.empty() && program::wants_largest(sequence);
     collect_rows(sequence, rows.subspan(row * vocabulary, wanted * vocabulary),
                  known ? &largest[row] : nullptr, result.sequences.emplace_back());
     row += wanted;

@@ -202,6 +202,10 @@ bool is_greedy(const Sampler& sampler) noexcept {
          sampler.mask.empty();
 }
 
+bool wants_largest(const PlannedSequence& sequence) noexcept {
+  return sequence.want == Want::sample && is_greedy(sequence.sampler);
+}
+
 StepPlan decode_plan(std::span<const std::byte> bytes, const PlanLimits& limits,
                      std::vector<SlotState>& slots) {
   std::vector<SlotState> after = slots;

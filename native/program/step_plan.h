@@ -55,6 +55,9 @@ struct PlannedSequence {
   Sampler sampler;          // sample only
 };
 
+/// Whether the largest logit of its row is all that a sequence wants.
+bool wants_largest(const PlannedSequence& sequence) noexcept;
+
 struct StepPlan {
   uint32_t number = 0;
   std::vector<uint32_t> retired;  // slots whose memory may go

@@ -180,6 +180,9 @@ std::vector<FileFormat> file_formats() {
     layout.storage = {StorageKind::block, 0, 0, static_cast<BlockFormat>(i)};
     const load::FormatLayout& block = load::layout_of(format_of(layout));
     out.push_back({std::string(block.name), layout, block.values});
+    if (layout.storage.format != BlockFormat::q8_0) continue;
+    layout.split = true;
+    out.push_back({std::string(block.name) + "_split", layout, block.values});
   }
   return out;
 }

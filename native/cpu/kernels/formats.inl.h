@@ -15,6 +15,13 @@ ALWAYS_INLINE F load_factor(const uint8_t* from, FactorType type) {
 }
 inline size_t factor_bytes(FactorType type) { return type == FactorType::f32 ? 64 : 32; }
 
+/// The lower bits of the panel of split8 that begins at `panel`.
+inline const uint8_t* lower_at(const PackedWeight& weight, const uint8_t* panel) {
+  const auto index = static_cast<uint64_t>(panel - weight.data) / weight.panel_bytes;
+  return weight.data + panel_count(weight.outputs) * weight.panel_bytes +
+         index * weight.lower_bytes;
+}
+
 ALWAYS_INLINE I bytes_of(uint32_t byte) {
   return set_i(static_cast<int32_t>(byte * 0x01010101u));
 }
@@ -166,6 +173,32 @@ ALWAYS_INLINE void each_group(const PackedWeight& weight, const uint8_t* panel, 
   }
 }
 
+/// Where 32 inputs of a panel of split8 have their upper and their lower bits.
+struct SplitCodes {
+  const uint8_t *upper, *lower;
+};
+
+/// Q8_0 in two parts, a code being 8 * upper + lower. The upper ones are Signed<5> at an eighth.
+struct Split8 {
+  static constexpr int dot_bits = 8, stored_bits = 8, halves = 1, zero = 128;
+  static constexpr bool has_bias = false;
+  template <int Quad>
+  static ALWAYS_INLINE I codes(SplitCodes at) {
+    return or_i(shift<-3>(unpack<5, Quad>(at.upper)), unpack<3, Quad>(at.lower));
+  }
+
+  template <class Visit>
+  static ALWAYS_INLINE void each_group(const PackedWeight& weight, const uint8_t* panel,
+                                       Visit visit) {
+    const uint8_t* lower = lower_at(weight, panel);
+    each_scaled_group<Signed<5>>(
+        weight, panel,
+        [&](const uint8_t* upper, uint32_t group, const Factors<1>& factors) ALWAYS_INLINE_LAMBDA {
+          visit(SplitCodes{upper, lower + size_t{group} * 3 * 64}, group, factors);
+        });
+  }
+};
+
 /// Calls function.operator()<Format>() with the struct of a quantized format.
 template <class Function>
 ALWAYS_INLINE void with_format(PackedFormat format, Function function) {
@@ -179,6 +212,7 @@ ALWAYS_INLINE void with_format(PackedFormat format, Function function) {
     case PackedFormat::signed4: return function.template operator()<Signed<4>>();
     case PackedFormat::signed5: return function.template operator()<Signed<5>>();
     case PackedFormat::signed8: return function.template operator()<Signed<8>>();
+    case PackedFormat::split8: return function.template operator()<Split8>();
     case PackedFormat::iq4_nl: return function.template operator()<Iq4Nl>();
     case PackedFormat::mxfp4: return function.template operator()<Mxfp4>();
     case PackedFormat::q2_k: return function.template operator()<KQuant<2>>();

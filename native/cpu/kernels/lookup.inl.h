@@ -38,7 +38,7 @@ void lookup(const LookupArguments& arguments) {
   with_format(weight.format, [&]<class Format>() {
     each_group<Format>(
         weight, panel_at(weight, arguments.row / lanes),
-        [&](const uint8_t* codes, uint32_t group, const Factors<Format::halves>& factors) {
+        [&](auto codes, uint32_t group, const Factors<Format::halves>& factors) {
           float* out = arguments.out + size_t{group} * activation_group;
           repeat<0, 8>([&]<int Quad>() {
             constexpr int half = Quad * Format::halves / 8;

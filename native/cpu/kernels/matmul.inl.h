@@ -16,6 +16,11 @@ template <int Bits>
 ALWAYS_INLINE void prefetch(const uint8_t* codes) {
   EACH_ROW(line, Bits + 1) __builtin_prefetch(codes + 4096 + 64 * line);
 }
+template <int Bits>
+ALWAYS_INLINE void prefetch(SplitCodes codes) {
+  prefetch<5>(codes.upper);
+  prefetch<2>(codes.lower);
+}
 
 /// Sums of the codes of weights, lane by lane: what a row's middle is multiplied with. Bytes are
 /// added as they are as long as they fit.
@@ -39,8 +44,8 @@ struct CodeSums {
 };
 
 /// 32 inputs of `Rows` rows by int8 dot products.
-template <class Format, int Rows>
-ALWAYS_INLINE void fast_group(const uint8_t* codes, const Factors<Format::halves>& factors,
+template <class Format, int Rows, class Codes>
+ALWAYS_INLINE void fast_group(Codes codes, const Factors<Format::halves>& factors,
                               uint32_t group, const RowsAt& rows, F (&sums)[Rows]) {
   constexpr int quads = 8 / Format::halves;
   prefetch<Format::stored_bits>(codes);
@@ -90,7 +95,7 @@ void fast_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel) {
   F sums[Rows];
   EACH_ROW(i, Rows) sums[i] = set(0.0f);
   each_group<Format>(weight, panel_at(weight, panel),
-                     [&](const uint8_t* codes, uint32_t group, const auto& factors)
+                     [&](auto codes, uint32_t group, const auto& factors)
                          ALWAYS_INLINE_LAMBDA {
                            fast_group<Format, Rows>(codes, factors, group, rows, sums);
                          });
@@ -139,8 +144,8 @@ ALWAYS_INLINE void add_halves(const F (&dots)[2][Rows], const Factors<Format::ha
 /// 32 inputs of `Rows` rows in f32, each half in a sum of its own: side by side where there are too
 /// few rows to hide the latency of an fma, one after the other where registers are few. The codes
 /// are unpacked first: a loop over them is a tenth of the code, and as fast.
-template <class Format, int Rows>
-ALWAYS_INLINE void precise_group(const uint8_t* codes, const Factors<Format::halves>& factors,
+template <class Format, int Rows, class Codes>
+ALWAYS_INLINE void precise_group(Codes codes, const Factors<Format::halves>& factors,
                                  uint32_t group, const RowsAt& rows, F (&sums)[Rows]) {
   prefetch<Format::stored_bits>(codes);
   I unpacked[8];
@@ -183,7 +188,7 @@ void precise_tile(const MatmulArguments& arguments, uint32_t row, uint32_t panel
   F sums[Rows];
   EACH_ROW(i, Rows) sums[i] = set(0.0f);
   each_group<Format>(weight, panel_at(weight, panel),
-                     [&](const uint8_t* codes, uint32_t group, const auto& factors)
+                     [&](auto codes, uint32_t group, const auto& factors)
                          ALWAYS_INLINE_LAMBDA {
                            precise_group<Format, Rows>(codes, factors, group, rows, sums);
                          });

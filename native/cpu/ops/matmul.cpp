@@ -16,22 +16,18 @@ uint32_t block_rows(uint32_t rows, uint64_t row_bytes, uint32_t tile) {
   return static_cast<uint32_t>(std::min<uint64_t>(rows, std::max<uint64_t>(fitting, tile * 4)));
 }
 
-/// About what `rows` rows of a panel take: its bytes read at 15 GB/s, or its products at 60 G/s
-/// (in f32: 15 G/s).
-uint64_t panel_nanoseconds(const MatmulPart& part, uint32_t rows) {
+}  // namespace
+
+uint64_t panel_nanoseconds(const MatmulPart& part, uint32_t rows) noexcept {
   const uint64_t products = uint64_t{part.weight->inputs} * lanes * rows;
   return std::max(part.weight->panel_bytes / 15, products / (part.fast ? 60 : 15));
 }
 
-}  // namespace
-
-void MatmulRegion::multiply(const Tools& tools, const MatmulPart& part, uint32_t panel,
-                            uint32_t panels, const Block& block) const noexcept {
+MatmulArguments MatmulRegion::arguments(uint32_t index, const Block& block) const noexcept {
+  const MatmulPart& part = parts[index];
   const size_t inputs = in.width;
   MatmulArguments arguments{};
   arguments.weight = part.weight;
-  arguments.first_panel = panel;
-  arguments.panel_count = panels;
   arguments.rows = block.rows;
   arguments.in = in.row(block.first);
   arguments.in_stride = in.stride;
@@ -42,23 +38,31 @@ void MatmulRegion::multiply(const Tools& tools, const MatmulPart& part, uint32_t
   arguments.bias = part.bias;
   arguments.out = part.out.row(block.out_first);
   arguments.out_stride = part.out.stride;
-  part.fast ? tools.kernels.matmul_fast(arguments) : tools.kernels.matmul_precise(arguments);
+  return arguments;
+}
+
+void MatmulRegion::multiply(const Tools& tools, uint32_t part, uint32_t panel, uint32_t panels,
+                            const Block& block) const noexcept {
+  MatmulArguments some = arguments(part, block);
+  some.first_panel = panel;
+  some.panel_count = panels;
+  parts[part].fast ? tools.kernels.matmul_fast(some) : tools.kernels.matmul_precise(some);
 }
 
 void MatmulRegion::run_segment(const Tools& tools, const MatmulSegment& segment, uint32_t panel,
                                uint32_t panels, const Block& block) const noexcept {
   const MatmulPart& part = parts[segment.part];
-  multiply(tools, part, segment.first_panel + panel, panels, block);
+  multiply(tools, segment.part, segment.first_panel + panel, panels, block);
   const uint32_t column = panel * lanes;
   if (segment.gated) {
-    multiply(tools, parts[segment.up_part], segment.up_first_panel + panel, panels, block);
+    multiply(tools, segment.up_part, segment.up_first_panel + panel, panels, block);
     const uint32_t width = std::min(panels * lanes, activation.out.width - column);
     for (uint32_t row = block.out_first; row < block.out_first + block.rows; ++row) {
       tools.kernels.activate({activation.gate.row(row) + column, activation.up.row(row) + column,
                               activation.out.row(row) + column, width, activation.kind});
     }
   }
-  if (softcap.scale == 1 && softcap.cap == 0) return;
+  if (softcap.changes_nothing()) return;
   const uint32_t width = std::min(panels * lanes, part.out.width - column);
   for (uint32_t row = block.out_first; row < block.out_first + block.rows; ++row) {
     tools.kernels.softcap({part.out.row(row) + column, width, softcap.scale, softcap.cap});

@@ -10,7 +10,7 @@ namespace {
 void sample_row(const Tools& tools, const Draws& draws, uint32_t index, std::span<float> row,
                 const Largest* known, program::SequenceResult& entry) {
   const program::PlannedSequence& sequence = draws.plan.sequences[index];
-  if (program::is_greedy(sequence.sampler)) {
+  if (program::wants_largest(sequence)) {
     const Largest largest =
         known != nullptr ? *known : tools.kernels.largest(row.data(), row.size());
     entry.finite = largest.finite;

@@ -26,8 +26,13 @@ uint64_t checksum(const float* row, uint32_t width) {
 }
 
 bool needs_largest(const HeadRows& rows, size_t row) {
-  const program::PlannedSequence& sequence = rows.draws.plan.sequences[rows.wanted[row].sequence];
-  return sequence.want == program::Want::sample && program::is_greedy(sequence.sampler);
+  return program::wants_largest(rows.draws.plan.sequences[rows.wanted[row].sequence]);
+}
+
+/// The largest of this rank's logits of a row.
+Largest largest_of(const Tools& tools, const HeadRows& rows, uint32_t row, uint32_t width) {
+  return rows.known.empty() ? tools.kernels.largest(rows.logits.row(row), width)
+                            : rows.known[row];
 }
 
 /// Calls function(row) on the pool.
@@ -58,14 +63,13 @@ Status SplitHead::report(const Tools& tools, const HeadRows& rows) {
     std::byte* entry = message_.data() + at_[row];
     const uint64_t sum = checksum(rows.in.row(row), rows.in.width);
     std::memcpy(entry, &sum, sizeof sum);
-    const float* logits = rows.logits.row(row);
     if (needs_largest(rows, row)) {
-      const Largest largest = tools.kernels.largest(logits, rows.logits.width);
+      const Largest largest = largest_of(tools, rows, row, rows.logits.width);
       const LargestEntry own{largest.value, parts_[rank].first + largest.index,
                              largest.finite ? 1u : 0u};
       std::memcpy(entry + sizeof sum, &own, sizeof own);
     } else {
-      std::memcpy(entry + sizeof sum, logits, rows.logits.width * sizeof(float));
+      std::memcpy(entry + sizeof sum, rows.logits.row(row), rows.logits.width * sizeof(float));
     }
   });
   return group_.send(message_.data(), message_.size(), 0);
@@ -77,7 +81,7 @@ Status SplitHead::collect(const Tools& tools, const HeadRows& rows, program::Ste
   each_row(tools, rows, [&](uint32_t row) {
     checksums_[row] = checksum(rows.in.row(row), rows.in.width);
     if (needs_largest(rows, row)) {
-      largest_[row] = tools.kernels.largest(rows.logits.row(row), parts_[0].rows);
+      largest_[row] = largest_of(tools, rows, row, parts_[0].rows);
     }
   });
   for (uint32_t rank = 1; rank < parts_.size(); ++rank) {

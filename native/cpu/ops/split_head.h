@@ -17,6 +17,7 @@ struct HeadRows {
   std::span<const WantedRow> wanted;
   View in;      // the head's input: `wanted` rows from the first on, the same on every rank
   View logits;  // on rank 0 [rows, vocabulary], its own part filled; else [rows, own part]
+  std::span<const Largest> known;  // empty, or of each row: logits are then not looked at
 };
 
 /// Brings the logits of a head that is split over ranks together on rank 0, one message a rank and
