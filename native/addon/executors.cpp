@@ -9,7 +9,7 @@ namespace cidery::addon {
 namespace {
 
 /// Counts changes of the addon's face (src/engine/addon.ts) and of its encodings.
-constexpr const char* abi = "2";
+constexpr const char* abi = "3";
 
 using Open = std::unique_ptr<program::Executor> (*)(program::Program,
                                                     const program::ExecutorOptions&);

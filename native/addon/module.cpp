@@ -70,6 +70,10 @@ Napi::Value step(const Napi::CallbackInfo& info) {
   return engine.step(info.Env(), read_bytes(info[1], "plan"));
 }
 
+Napi::Value take_back_step(const Napi::CallbackInfo& info) {
+  return Napi::Boolean::New(info.Env(), session(info).take_back_step(info.Env()));
+}
+
 Napi::Value listen_group(const Napi::CallbackInfo& info) {
   auto door = std::make_shared<Door>(Door{group::listen(read_text(info[0], "host"))});
   const uint16_t port = door->listener->port();
@@ -145,6 +149,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   set("loadParameters", guarded<load_parameters>);
   set("bind", guarded<bind>);
   set("step", guarded<step>);
+  set("takeBackStep", guarded<take_back_step>);
   set("listenGroup", guarded<listen_group>);
   set("closeListener", guarded<close_listener>);
   set("joinGroup", guarded<join_group>);

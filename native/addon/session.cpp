@@ -183,6 +183,15 @@ Napi::Promise Session::push(Napi::Env env, std::unique_ptr<Call> call) {
   return promise;
 }
 
+bool Session::take_back_step(Napi::Env env) {
+  std::unique_ptr<Call> call;
+  const auto is_step = [](const std::unique_ptr<Call>& last) { return last->plan.has_value(); };
+  if (!shared_->queue.take_back(call, is_step)) return false;
+  call->status = {"step_taken_back", "the step was taken back before it began"};
+  settle(env, {}, nullptr, call.release());
+  return true;
+}
+
 Napi::Promise Session::close(Napi::Env env) {
   auto last = std::make_unique<Call>(env, shared_from_this());
   last->closes = true;

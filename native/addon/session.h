@@ -28,6 +28,9 @@ class Session : public std::enable_shared_from_this<Session> {
   Napi::Promise submit(Napi::Env env, Work work);
   /// As `submit`: begins a step as soon as the engine takes one, and resolves with its result.
   Napi::Promise step(Napi::Env env, std::vector<std::byte> plan);
+  /// Rejects the step that was asked for last with `step_taken_back`, if it has not begun. False
+  /// when it has, or when something else was asked for since.
+  bool take_back_step(Napi::Env env);
   /// Rejects what waits with `engine_closed`, lets what runs end (a rank that follows is told to),
   /// frees the engine on the step thread, and resolves. The session is not used afterwards; it
   /// lives until the promise settles.

@@ -44,6 +44,16 @@ class WorkQueue {
     return true;
   }
 
+  /// Takes the item back that was pushed last: false when it was handed out, or when `may` says no.
+  template <typename Predicate>
+  bool take_back(Item& item, Predicate may) {
+    const std::lock_guard lock(mutex_);
+    if (closed_ || items_.empty() || !may(std::as_const(items_.back()))) return false;
+    item = std::move(items_.back());
+    items_.pop_back();
+    return true;
+  }
+
   /// Takes nothing more and returns what was waiting; `last`, where given, is still handed out.
   std::deque<Item> close(std::optional<Item> last = std::nullopt) {
     std::deque<Item> waiting;

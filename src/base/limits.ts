@@ -157,12 +157,6 @@ export const limits = {
   promptTokensPerStep: 256,
   /** Below this a chunk's fixed cost outweighs its fairness. */
   promptShareMin: 16,
-  /**
-   * The next step is with the addon so long before the running one ends, and at least this share of
-   * its time: JavaScript may be busy with the text of many answers for a few milliseconds.
-   */
-  stepLeadMs: 5,
-  stepLeadShare: 0.3,
   /** Waiting for another request's prompt pays when it saves at least this many positions. */
   sharedPrefixMin: 32,
   /** Sequences that wait in a rank; the router's queue is in front of it. */

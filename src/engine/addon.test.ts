@@ -122,7 +122,7 @@ describe('twins of C++ tables', () => {
 
 describe('opening', () => {
   test('info names the build', () => {
-    expect(addon.info()).toMatchObject({ addon: 'mlx', abi: '2', mlx: '0.32.4' });
+    expect(addon.info()).toMatchObject({ addon: 'mlx', abi: '3', mlx: '0.32.4' });
   });
 
   test.each([
@@ -283,6 +283,29 @@ describe('calls', () => {
     expect(other).not.toBe(engine);
     expect(thrownCode(() => addon.memory(engine))).toBe('engine_closed');
     await addon.closeEngine(other);
+  });
+
+  test('a step that has not begun is taken back', async () => {
+    // Long steps in front, so that the last one waits.
+    const positions = 1 << 17;
+    const engine = await readyEngine({ positions });
+    expect(addon.takeBackStep(engine)).toBe(false);
+    const tokens = Array.from({ length: positions }, () => 1);
+    const long = plan(1, [{ slot: 0, firstPosition: 0, tokens, want: drawn }]);
+    const last = plan(2, [{ slot: 1, firstPosition: 0, tokens: [1, 2], want: drawn }]);
+    const running = Array.from({ length: 20 }, () => addon.step(engine, long));
+    const code = rejectedCode(addon.step(engine, last));
+    expect(addon.takeBackStep(engine)).toBe(true);
+    expect(await code).toBe('step_taken_back');
+    // The slot is as it was: a plan of its first position is right.
+    const instead = plan(2, [{ slot: 1, firstPosition: 0, tokens: [2], want: drawn }]);
+    const result = decodeResult(await addon.step(engine, instead));
+    expect(result.sequences[0]?.token).toBe(greedyOf(2));
+    await Promise.all(running);
+    expect([addon.takeBackStep(engine), addon.stepsDone(engine)]).toEqual([false, 21]);
+    const closed = addon.closeEngine(engine);
+    expect(thrownCode(() => addon.takeBackStep(engine))).toBe('engine_closed');
+    await closed;
   });
 
   test('too many waiting calls are refused', async () => {

@@ -113,6 +113,11 @@ export interface Addon {
    */
   step(engine: EngineHandle, plan: Uint8Array): Promise<Uint8Array>;
   /**
+   * Drops the step that was asked for last, if it has not begun: its promise rejects with
+   * `step_taken_back`. False when it has, or when something else was asked for since.
+   */
+  takeBackStep(engine: EngineHandle): boolean;
+  /**
    * Ranks above 0: makes the steps of rank 0 until that leaves in order. Rejects with the codes of
    * `step`, and with `engine_closed` when it is closed meanwhile.
    */

@@ -9,7 +9,7 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 test('the cpu addon links no MLX and opens no executor that it has not', () => {
   const addon = loadAddon('cpu');
-  expect(addon.info()).toEqual({ addon: 'cpu', abi: '2' });
+  expect(addon.info()).toEqual({ addon: 'cpu', abi: '3' });
 });
 
 test('an addon that is not there says how to make it', () => {

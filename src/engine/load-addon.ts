@@ -10,7 +10,7 @@ import type { Addon } from './addon.ts';
 export type AddonName = 'cpu' | 'mlx';
 
 /** The face of the addon that this code was written for; see native/addon/executors.cpp. */
-const abi = '2';
+const abi = '3';
 
 const methods = [
   'info',
@@ -21,6 +21,7 @@ const methods = [
   'joinGroup',
   'bind',
   'step',
+  'takeBackStep',
   'follow',
   'stepsDone',
   'memory',
@@ -135,6 +136,7 @@ function withCodedErrors(addon: Addon): Addon {
     joinGroup: (engine, listener, group) => later(() => addon.joinGroup(engine, listener, group)),
     bind: (engine) => later(() => addon.bind(engine)),
     step: (engine, plan) => later(() => addon.step(engine, plan)),
+    takeBackStep: (engine) => now(() => addon.takeBackStep(engine)),
     follow: (engine) => later(() => addon.follow(engine)),
     stepsDone: (engine) => now(() => addon.stepsDone(engine)),
     memory: (engine) => now(() => addon.memory(engine)),

@@ -17,7 +17,14 @@ import { runTextOperation } from './text-operations.ts';
 /** The process of a rank: control socket in, control socket out, and a lifeline to the daemon. */
 function main(): void {
   const control = new Socket({ fd: controlDescriptor, readable: true, writable: true });
-  const send = (message: FromRank) => void control.write(jsonLine(message));
+  const send = (message: FromRank) => {
+    // A step brings something to many requests: one write, and one reading at the other end.
+    if (control.writableCorked === 0) {
+      control.cork();
+      process.nextTick(() => control.uncork());
+    }
+    control.write(jsonLine(message));
+  };
   const leave = (exitCode: number) => {
     control.end(() => process.exit(exitCode));
   };
@@ -26,13 +33,7 @@ function main(): void {
     leave(1);
   };
   const rank = new Rank({
-    clock: {
-      monotonic: () => performance.now(),
-      after: (ms, callback) => {
-        const timer = setTimeout(callback, ms);
-        return () => clearTimeout(timer);
-      },
-    },
+    clock: { monotonic: () => performance.now() },
     send,
     loadAddon,
     openText: (manifest) => openRequestText(manifest.text),

@@ -10,7 +10,7 @@ import { parameterSources } from './parameter-sources.ts';
 import type { Address, EngineSettings } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import { codeOf, type StepClock, StepLoop } from './step-loop.ts';
+import { codeOf, StepLoop } from './step-loop.ts';
 
 interface Opened {
   /** This rank's part of the model. */
@@ -60,7 +60,6 @@ export async function openModel(
   manifest: ModelManifest,
   settings: EngineSettings,
   group: ModelGroup | null,
-  clock: StepClock,
   on: {
     readonly progress: (doneBytes: number, totalBytes: number) => void;
     readonly failure: (error: unknown) => void;
@@ -107,8 +106,11 @@ export async function openModel(
     sharedPrefixMin: limits.sharedPrefixMin,
     batches: stages,
   });
-  const step = (plan: Uint8Array) => addon.step(engine, plan);
-  return { ...opened, loop: new StepLoop(step, scheduler, stages, clock, on.failure) };
+  const steps = {
+    step: (plan: Uint8Array) => addon.step(engine, plan),
+    takeBack: () => addon.takeBackStep(engine),
+  };
+  return { ...opened, loop: new StepLoop(steps, scheduler, stages, on.failure) };
 }
 
 async function join(addon: Addon, engine: EngineHandle, group: ModelGroup): Promise<void> {

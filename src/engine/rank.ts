@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { CideryError, errorMessage, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
+import type { Clock } from '../ports/clock.ts';
 import type { Addon } from './addon.ts';
 import { knownAnswer } from './known-answer.ts';
 import {
@@ -24,10 +25,10 @@ import {
 import { faultOf, GenerationRequest, type RequestText } from './request.ts';
 import { promptLogits } from './prompt-logits.ts';
 import { safetensorsFile } from './safetensors-file.ts';
-import { codeOf, type StepClock } from './step-loop.ts';
+import { codeOf } from './step-loop.ts';
 
 export interface RankParts {
-  readonly clock: StepClock;
+  readonly clock: Pick<Clock, 'monotonic'>;
   readonly send: (message: FromRank) => void;
   /** The addon with an executor; throws `addon_missing`. */
   readonly loadAddon: (executor: EngineSettings['executor']) => Addon;
@@ -119,7 +120,7 @@ export class Rank {
       const joined = group === null ? null : this.#listen(addon, group);
       // Side by side: the addon reads on its own thread while the tokenizer is parsed here.
       const [open, text] = await Promise.all([
-        openModel(addon, manifest, settings, joined, clock, {
+        openModel(addon, manifest, settings, joined, {
           progress: (doneBytes, totalBytes) =>
             send({ type: 'progress', stage: 'weights', doneBytes, totalBytes }),
           failure: (error) => this.#fail(error),

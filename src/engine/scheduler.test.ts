@@ -113,6 +113,7 @@ const onceWrong = [
     budget: 64,
     batches: 3,
     inFlight: 1,
+    takenBack: 4,
     stopIds: new Set<number>(),
     arrivals: [
       { shared: 0, prefix: 8, own: zeros(1), maxTokens: 3, delay: 2, leaveAfter: null },
@@ -131,6 +132,7 @@ const onceWrong = [
     budget: 64,
     batches: 1,
     inFlight: 3,
+    takenBack: 4,
     stopIds: new Set<number>(),
     arrivals: [
       { shared: 3, prefix: 18, own: zeros(3), maxTokens: 13, delay: 0, leaveAfter: null },
@@ -249,6 +251,48 @@ describe('scheduler', () => {
     expect(tokensOf(events, 'a')).toEqual(expectedAnswer([1, 2], 4));
   });
 
+  test('who comes joins a plan that is taken back', () => {
+    const executor = new FakeExecutor(2);
+    const scheduler = new Scheduler(new Slots(2, 128, 4), limits);
+    scheduler.add(sequence('a', [1, 2], 4));
+    const first = scheduler.plan();
+    const second = scheduler.plan();
+    scheduler.add(sequence('b', [3], 2));
+    expect(scheduler.mayTakeBack).toBe(true);
+    scheduler.takeBack();
+    const again = scheduler.plan();
+    expect(again?.number).toBe(second?.number);
+    expect(again?.sequences).toMatchObject([
+      { firstPosition: 2, tokens: 'lastSample' },
+      { firstPosition: 0, tokens: [3] },
+    ]);
+    for (const plan of [first, again]) {
+      invariant(plan !== null, 'a plan');
+      scheduler.complete(executor.step(plan));
+    }
+    const events = [...scheduler.takeEvents(), ...run(scheduler, executor)];
+    expect(tokensOf(events, 'a')).toEqual(expectedAnswer([1, 2], 4));
+    expect(tokensOf(events, 'b')).toEqual(expectedAnswer([3], 2));
+  });
+
+  test('a plan stays that has a sequence which left, or tells what is told once', () => {
+    const scheduler = new Scheduler(new Slots(3, 128, 4), limits);
+    expect(scheduler.mayTakeBack).toBe(false);
+    scheduler.add(sequence('a', [1, 2], 4));
+    scheduler.plan();
+    scheduler.remove('a');
+    expect(scheduler.mayTakeBack).toBe(false);
+    const executor = new FakeExecutor(3);
+    const copying = new Scheduler(new Slots(3, 128, 4), limits);
+    copying.add(sequence('a', [1, 2, 3, 4, 5, 6], 9));
+    const first = copying.plan();
+    invariant(first !== null, 'a plan');
+    copying.complete(executor.step(first));
+    copying.add(sequence('b', [1, 2, 3, 4, 5, 7], 9));
+    expect(copying.plan()?.copies).toHaveLength(1);
+    expect(copying.mayTakeBack).toBe(false);
+  });
+
   test('the sequences of a pipeline take turns in batches', () => {
     const executor = new FakeExecutor(4);
     const scheduler = new Scheduler(new Slots(4, 256, 4), { ...limits, batches: 2 });
@@ -308,11 +352,13 @@ describe('scheduler', () => {
       budget: fc.integer({ min: 64, max: 200 }),
       batches: fc.integer({ min: 1, max: 3 }),
       inFlight: fc.integer({ min: 1, max: 4 }),
+      // A plan in so many is taken back before the executor begins it.
+      takenBack: fc.integer({ min: 1, max: 4 }),
       stopIds: fc.constantFrom(new Set<number>(), everyFifth),
       arrivals: fc.array(arrival, { minLength: 1, maxLength: 12 }),
     });
     fc.assert(
-      fc.property(world, ({ slots, budget, batches, inFlight, stopIds, arrivals }) => {
+      fc.property(world, ({ slots, budget, batches, inFlight, takenBack, stopIds, arrivals }) => {
         const table = new Slots(slots, budget, 4);
         const scheduler = new Scheduler(table, { ...limits, batches });
         const executor = new FakeExecutor(slots);
@@ -332,7 +378,12 @@ describe('scheduler', () => {
             if (next.leaveAfter !== null) leaving.set(next.key, step + next.leaveAfter);
           }
           pending = pending.filter((p) => p.at > step);
-          const plan = scheduler.plan();
+          let plan = scheduler.plan();
+          if (plan !== null && step % takenBack === 1 && scheduler.mayTakeBack) {
+            scheduler.takeBack();
+            plan = scheduler.plan();
+            expect(plan).not.toBeNull();
+          }
           for (const [key, at] of leaving) if (at === step) scheduler.remove(key);
           if (plan !== null) {
             flying.push(executor.step(plan));

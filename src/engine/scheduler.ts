@@ -78,6 +78,13 @@ interface Planned {
   readonly last: boolean;
 }
 
+interface InFlight {
+  readonly number: number;
+  readonly planned: readonly Planned[];
+  /** It tells the executor of nothing but tokens: of what it would not be told again. */
+  readonly isPlain: boolean;
+}
+
 /**
  * Steps in flight that may each draw a token for one sequence: the one that runs, and the one that
  * follows it at once. What is drawn beyond a sequence's end is dropped.
@@ -96,7 +103,7 @@ export class Scheduler {
   readonly #limits: SchedulerLimits;
   #waiting: Sequence[] = [];
   #running: Sequence[] = [];
-  readonly #inFlight: { readonly number: number; readonly planned: readonly Planned[] }[] = [];
+  readonly #inFlight: InFlight[] = [];
   #number = 0;
   #turn = 0;
   #events: SequenceEvent[] = [];
@@ -161,8 +168,27 @@ export class Scheduler {
     this.#number += 1;
     const sequences = planned.map(plannedSequence);
     for (const taken of planned) this.#take(taken);
-    this.#inFlight.push({ number: this.#number, planned });
+    const isPlain = retired.length === 0 && copies.length === 0;
+    this.#inFlight.push({ number: this.#number, planned, isPlain });
     return { number: this.#number, retired, copies, sequences };
+  }
+
+  /** Whether the last plan can be taken back, if no executor has begun it. */
+  get mayTakeBack(): boolean {
+    const last = this.#inFlight.at(-1);
+    return last?.isPlain === true && last.planned.every(isStillThere);
+  }
+
+  /** The last plan is dropped: the next one has what it had, and who came since. */
+  takeBack(): void {
+    const dropped = this.#inFlight.pop();
+    invariant(dropped?.isPlain === true, 'a plan that can be taken back');
+    this.#number -= 1;
+    for (const { sequence, count, last } of dropped.planned) {
+      sequence.planned -= count;
+      this.#slots.hold(sequence.slot, sequence.planned);
+      if (last && sequence.work.kind === 'generate') sequence.unknown -= 1;
+    }
   }
 
   /** Takes the oldest step's result in. */
@@ -374,6 +400,11 @@ export class Scheduler {
     }
     return kept;
   }
+}
+
+/** Not so when it has left, or was put back, since the plan. */
+function isStillThere({ sequence, stay }: Planned): boolean {
+  return sequence.stay === stay;
 }
 
 function part(sequence: Sequence, count: number, last: boolean): Planned {

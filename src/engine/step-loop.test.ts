@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 import { FakeClock } from '../../test/support/fake-clock.ts';
-import { type NewSequence, Scheduler } from './scheduler.ts';
+import { type NewSequence, Scheduler, type SequenceEvent } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import { StepLoop } from './step-loop.ts';
+import { type StepEngine, StepLoop } from './step-loop.ts';
 import { greedySampler } from './step-plan.ts';
 
 const stepMs = 100;
@@ -33,12 +33,18 @@ function answer(plan: Uint8Array): { slots: number[]; result: Uint8Array } {
   return { slots: sequences.map(({ slot }) => slot), result: new Uint8Array(result.buffer) };
 }
 
+interface Asked {
+  readonly beginsAtMs: number;
+  readonly slots: number[];
+  readonly drop: AbortController;
+}
+
 /** An engine whose steps take `stepMs` of the clock, one after the other. */
-class SlowSteps {
-  /** Slots of each step, in the order in which they were asked for. */
-  readonly steps: { readonly atMs: number; readonly slots: number[] }[] = [];
+class SlowSteps implements StepEngine {
+  /** In the order in which they were asked for; without those that were taken back. */
+  readonly steps: Asked[] = [];
+  takenBack = 0;
   readonly #clock: FakeClock;
-  #freeAtMs = 0;
 
   constructor(clock: FakeClock) {
     this.#clock = clock;
@@ -47,10 +53,21 @@ class SlowSteps {
   async step(plan: Uint8Array): Promise<Uint8Array> {
     const { slots, result } = answer(plan);
     const nowMs = this.#clock.monotonic();
-    this.steps.push({ atMs: nowMs, slots });
-    this.#freeAtMs = Math.max(this.#freeAtMs, nowMs) + stepMs;
-    await this.#clock.sleep(this.#freeAtMs - nowMs);
+    const freeAtMs = (this.steps.at(-1)?.beginsAtMs ?? -stepMs) + stepMs;
+    const beginsAtMs = Math.max(freeAtMs, nowMs);
+    const drop = new AbortController();
+    this.steps.push({ beginsAtMs, slots, drop });
+    await this.#clock.sleep(beginsAtMs + stepMs - nowMs, drop.signal);
     return result;
+  }
+
+  takeBack(): boolean {
+    const last = this.steps.at(-1);
+    if (last === undefined || last.beginsAtMs <= this.#clock.monotonic()) return false;
+    this.steps.pop();
+    this.takenBack += 1;
+    last.drop.abort(new Error('taken back'));
+    return true;
   }
 }
 
@@ -59,44 +76,80 @@ function sequence(key: string, maxTokens: number): NewSequence {
   return { key, tokens: [0], maxTokens, stopIds: new Set(), work };
 }
 
-function loopOver(clock: FakeClock, steps: SlowSteps): StepLoop {
+function loopOver(steps: SlowSteps, stages = 1): StepLoop {
   const scheduler = new Scheduler(new Slots(4, 1_024, 16), {
     promptTokensPerStep: 8,
     promptShareMin: 2,
     waitingMax: 10,
     contextLength: 256,
     sharedPrefixMin: 4,
-    batches: 1,
+    batches: stages,
   });
-  return new StepLoop(
-    (plan) => steps.step(plan),
-    scheduler,
-    1,
-    clock,
-    (error) => {
-      throw error;
-    },
-  );
+  return new StepLoop(steps, scheduler, stages, (error) => {
+    throw error;
+  });
 }
 
-test('who comes early in a long step joins the next one', async () => {
+/** Since when tokens came, by sequence. */
+function arrivals(clock: FakeClock) {
+  const times = new Map<string, number[]>();
+  const listener = (event: SequenceEvent) => {
+    if (event.kind !== 'token') return;
+    times.set(event.key, [...(times.get(event.key) ?? []), clock.monotonic()]);
+  };
+  return { times, listener };
+}
+
+test.each([20, 50, 99])('who comes %i ms into a step joins the next one', async (intoStepMs) => {
   const clock = new FakeClock();
   const steps = new SlowSteps(clock);
-  const loop = loopOver(clock, steps);
-  loop.add(sequence('a', 50), () => {});
-  await clock.advance(10 * stepMs + 20);
-  const begun = steps.steps.length;
+  const loop = loopOver(steps);
+  const { times, listener } = arrivals(clock);
+  loop.add(sequence('a', 50), listener);
+  await clock.advance(10 * stepMs + intoStepMs);
+  loop.add(sequence('b', 2), listener);
+  loop.add(sequence('c', 1), listener);
+  await clock.advance(3 * stepMs);
+  expect(times.get('b')).toEqual([12 * stepMs, 13 * stepMs]);
+  expect(times.get('c')).toEqual([12 * stepMs]);
+  // The others lost nothing, and one new plan did for both.
+  expect(times.get('a')).toEqual(Array.from({ length: 13 }, (_, index) => (index + 1) * stepMs));
+  expect(steps.takenBack).toBe(1);
+});
+
+test('what was taken back counts once', async () => {
+  const clock = new FakeClock();
+  const loop = loopOver(new SlowSteps(clock));
+  const prompt = (key: string, length: number) => ({
+    ...sequence(key, 1),
+    tokens: Array.from({ length }, (_, index) => index + key.charCodeAt(0)),
+  });
+  loop.add(sequence('a', 9), () => {});
+  await clock.advance(2 * stepMs + 10);
+  for (const key of ['p', 't', 'x']) {
+    loop.add(prompt(key, 2), () => {});
+    await clock.advance(10);
+  }
+  await clock.advance(20 * stepMs);
+  expect(loop.counts).toEqual({ promptTokens: 6, generatedTokens: 12 });
+});
+
+test("a pipeline's steps are not taken back", async () => {
+  const clock = new FakeClock();
+  const steps = new SlowSteps(clock);
+  const loop = loopOver(steps, 2);
+  loop.add(sequence('a', 20), () => {});
+  await clock.advance(5 * stepMs + 10);
   loop.add(sequence('b', 1), () => {});
-  await clock.advance(stepMs);
-  // The step that runs is `begun`, the one behind it has both.
-  expect(steps.steps[begun]?.slots).toHaveLength(2);
-  expect(steps.steps[begun]?.atMs).toBeLessThan(11 * stepMs);
+  await clock.advance(40 * stepMs);
+  expect(steps.takenBack).toBe(0);
+  expect(loop.running).toBe(0);
 });
 
 test('steps follow each other without a gap', async () => {
   const clock = new FakeClock();
   const steps = new SlowSteps(clock);
-  const loop = loopOver(clock, steps);
+  const loop = loopOver(steps);
   const ended: number[] = [];
   loop.add(sequence('a', 20), (event) => {
     if (event.kind === 'token') ended.push(clock.monotonic());

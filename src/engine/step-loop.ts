@@ -1,7 +1,5 @@
 import { errorMessage, CideryError } from '../base/error.ts';
-import type { Clock } from '../ports/clock.ts';
 import type { NewSequence, Scheduler, SequenceEvent } from './scheduler.ts';
-import { StepPace } from './step-pace.ts';
 import { decodeResult, encodePlan } from './step-plan.ts';
 
 /** Counts since the rank began. */
@@ -10,39 +8,47 @@ export interface StepCounts {
   generatedTokens: number;
 }
 
-export type StepClock = Pick<Clock, 'monotonic' | 'after'>;
+/** What runs steps, one after the other in the order of the calls. */
+export interface StepEngine {
+  step(plan: Uint8Array): Promise<Uint8Array>;
+  /** Drops the step that was asked for last; false when it has begun. */
+  takeBack(): boolean;
+}
+
+/** A step that the engine has. */
+interface Flight {
+  readonly result: Promise<Uint8Array>;
+  readonly promptTokens: number;
+}
 
 /**
  * Runs step after step while there is work, one ahead of those that run. Sequences may be added and
- * removed at any moment; they join and leave between steps. A failed step is the end: the executor
+ * removed at any moment; they join and leave between steps. Who comes while a step waits for the
+ * running one joins it: it is taken back and planned anew. A failed step is the end: the executor
  * is not used again.
  */
 export class StepLoop {
   readonly counts: StepCounts = { promptTokens: 0, generatedTokens: 0 };
-  readonly #step: (plan: Uint8Array) => Promise<Uint8Array>;
+  readonly #engine: StepEngine;
   readonly #scheduler: Scheduler;
   readonly #listeners = new Map<string, (event: SequenceEvent) => void>();
   readonly #stages: number;
-  readonly #clock: StepClock;
   readonly #onFailure: (error: unknown) => void;
-  #pace = new StepPace();
+  /** The oldest first. */
+  readonly #flying: Flight[] = [];
   #stepping = false;
+  #replanning = false;
 
-  /**
-   * `step`: the engine's, one after the other in the order of the calls. `stages`: of the pipeline
-   * that the engine leads, 1 without one; each has a step to run.
-   */
+  /** `stages`: of the pipeline that the engine leads, 1 without one; each has a step to run. */
   constructor(
-    step: (plan: Uint8Array) => Promise<Uint8Array>,
+    engine: StepEngine,
     scheduler: Scheduler,
     stages: number,
-    clock: StepClock,
     onFailure: (error: unknown) => void,
   ) {
-    this.#step = step;
+    this.#engine = engine;
     this.#scheduler = scheduler;
     this.#stages = stages;
-    this.#clock = clock;
     this.#onFailure = onFailure;
   }
 
@@ -61,6 +67,9 @@ export class StepLoop {
     if (!this.#stepping) {
       this.#stepping = true;
       void this.#run();
+    } else if (!this.#replanning) {
+      this.#replanning = true;
+      void this.#replan();
     }
   }
 
@@ -74,58 +83,62 @@ export class StepLoop {
     try {
       // What is added in the same turn joins the first step.
       await Promise.resolve();
-      const flying: Promise<Uint8Array>[] = [];
-      this.#pace = new StepPace();
       for (;;) {
-        this.#launch(flying, this.#stages);
-        const spareMs = this.#spareMs(flying);
-        if (spareMs === 0) this.#launch(flying, this.#stages + 1);
+        this.#launch();
         this.#dispatch();
-        if (spareMs > 0) {
-          await this.#runsFor(flying, spareMs);
-          this.#launch(flying, this.#stages + 1);
-        }
-        const oldest = flying.shift();
+        const oldest = this.#flying[0];
         if (oldest === undefined) break;
-        this.#scheduler.complete(decodeResult(await oldest));
-        this.#pace.ended(this.#clock.monotonic(), flying.length > 0);
+        const result = decodeResult(await oldest.result);
+        this.#flying.shift();
+        this.counts.promptTokens += oldest.promptTokens;
+        this.#scheduler.complete(result);
       }
       this.#stepping = false;
     } catch (error) {
-      this.#onFailure(
-        error instanceof CideryError ? error : new CideryError(codeOf(error), errorMessage(error)),
-      );
+      this.#fail(error);
     }
   }
 
-  /** A pipeline has to be full at any moment. */
-  #spareMs(flying: readonly Promise<Uint8Array>[]): number {
-    const alone = this.#stages === 1 && flying.length === 1;
-    return alone ? this.#pace.spareMs(this.#clock.monotonic()) : 0;
-  }
-
-  /** Resolves after `ms`, or when the running step has ended, however. */
-  async #runsFor([running]: readonly Promise<Uint8Array>[], ms: number): Promise<void> {
-    let stop = () => {};
-    const passed = new Promise<void>((resolve) => (stop = this.#clock.after(ms, resolve)));
-    await Promise.race([passed, Promise.resolve(running).catch(() => {})]);
-    stop();
+  /** Those who were added in this turn join the step behind the running one. */
+  async #replan(): Promise<void> {
+    await Promise.resolve();
+    this.#replanning = false;
+    if (!this.#stepping) return;
+    try {
+      // A pipeline's steps begin one after the other, and none waits for long.
+      if (this.#stages === 1 && this.#flying.length > 0 && this.#scheduler.mayTakeBack) {
+        if (this.#engine.takeBack()) {
+          this.#flying.pop();
+          this.#scheduler.takeBack();
+        }
+      }
+      this.#launch();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   /** Keeps the step thread in work: the next step waits there when one ends. */
-  #launch(flying: Promise<Uint8Array>[], most: number): void {
-    while (flying.length < most) {
+  #launch(): void {
+    while (this.#flying.length < this.#stages + 1) {
       const plan = this.#scheduler.plan();
       if (plan === null) return;
-      this.#pace.began(this.#clock.monotonic());
-      for (const { tokens } of plan.sequences) {
-        if (tokens !== 'lastSample' && tokens.length > 1) this.counts.promptTokens += tokens.length;
-      }
-      const step = this.#step(encodePlan(plan));
+      const prompts = plan.sequences.map(({ tokens }) =>
+        tokens === 'lastSample' ? 1 : tokens.length,
+      );
+      const promptTokens = prompts.reduce((sum, count) => (count > 1 ? sum + count : sum), 0);
+      const result = this.#engine.step(encodePlan(plan));
       // When one fails those behind it fail too, and nobody waits for them.
-      step.catch(() => {});
-      flying.push(step);
+      result.catch(() => {});
+      this.#flying.push({ result, promptTokens });
     }
+  }
+
+  #fail(error: unknown): void {
+    this.#stepping = false;
+    this.#onFailure(
+      error instanceof CideryError ? error : new CideryError(codeOf(error), errorMessage(error)),
+    );
   }
 
   #dispatch(): void {
