@@ -83,6 +83,14 @@ describe('the instance of a model', () => {
     expect(spawner.ranks.length).toBe(2);
   });
 
+  test("is found without a look at the disk when its name is the model's own", async () => {
+    const { deployments, library, ready } = world();
+    const instance = await ready('a');
+    library.resolve = () => Promise.reject(new CideryError('model_not_found', 'the disk is gone'));
+    expect(await deployments.instanceFor('a')).toBe(instance);
+    expect((await rejection(deployments.instanceFor('b'))).code).toBe('model_not_found');
+  });
+
   test('is found by the id of its deployment as well', async () => {
     const { deployments } = world();
     const view = await deployments.create({ model: 'a' });

@@ -74,7 +74,9 @@ export class Deployments {
     // Whoever asked for that one is told if it fails.
     const arriving = this.#arriving.get(model.id);
     if (arriving !== undefined) await arriving.catch(() => {});
-    const same = this.#of(model).find((one) => one.view.automatic && sameSettings(one.view, view));
+    const same = this.#of(model.id).find(
+      (one) => one.view.automatic && sameSettings(one.view, view),
+    );
     if (same !== undefined) {
       same.view = { ...same.view, automatic: false };
       same.usedAt = ++this.#clock;
@@ -90,10 +92,12 @@ export class Deployments {
    * has. One that has failed has told its reason and is started anew, as it was asked for.
    */
   async instanceFor(reference: string): Promise<Instance> {
-    const named = this.#deployments.get(deploymentId(reference));
+    // One that is known by its whole name costs no look at the disk, which takes longer than all
+    // else that a request costs here.
+    const named = this.#deployments.get(deploymentId(reference)) ?? this.#find(reference);
     if (named !== undefined) return this.#use(named);
     const model = await this.#parts.library.resolve(reference);
-    const found = this.#find(model);
+    const found = this.#find(model.id);
     if (found !== undefined) return this.#use(found);
     const arriving =
       this.#arriving.get(model.id) ??
@@ -136,12 +140,12 @@ export class Deployments {
     return arriving;
   }
 
-  #of(model: ModelOnDisk): Deployment[] {
-    return [...this.#deployments.values()].filter(({ view }) => view.model === model.id);
+  #of(model: string): Deployment[] {
+    return [...this.#deployments.values()].filter(({ view }) => view.model === model);
   }
 
   /** The model's deployment, rather one that has not failed. */
-  #find(model: ModelOnDisk): Deployment | undefined {
+  #find(model: string): Deployment | undefined {
     const own = this.#of(model);
     return own.find(({ instance }) => instance.state.kind !== 'failed') ?? own[0];
   }

@@ -1,3 +1,4 @@
+import { type IncomingMessage, request } from 'node:http';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
@@ -30,7 +31,10 @@ async function refusal(fields: object): Promise<unknown> {
   return describeError(response);
 }
 
-function post(path: string, body: string | ReadableStream): Promise<Response> {
+function post(
+  path: string,
+  body: string | Uint8Array<ArrayBuffer> | ReadableStream,
+): Promise<Response> {
   const headers = { 'Content-Type': 'application/json' };
   const init: RequestInit & { duplex: 'half' } = { method: 'POST', headers, body, duplex: 'half' };
   return fetch(served.url + path, init);
@@ -122,10 +126,25 @@ describe('errors of the OpenAI API', () => {
     expect(await describeError(response)).toEqual([400, invalid, expect.any(String), null]);
   });
 
-  test('a body that is no UTF-8', async () => {
-    const body = new Response(new Uint8Array([0x22, 0xff, 0x22])).body;
-    const response = await post('/v1/chat/completions', body ?? '');
-    expect(await describeError(response)).toEqual([400, invalid, 'body_not_json', null]);
+  test('a body that is no UTF-8, with its length and without', async () => {
+    const bytes = new Uint8Array([0x22, 0xff, 0x22]);
+    for (const body of [bytes, new Response(bytes).body ?? '']) {
+      const response = await post('/v1/chat/completions', body);
+      expect(await describeError(response)).toEqual([400, invalid, 'body_not_json', null]);
+    }
+  });
+
+  test('a body whose length is over the limit is refused before any of it', async () => {
+    const sending = request(`${served.url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-length': limits.bodyMaxBytes + 1 },
+    });
+    sending.flushHeaders();
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+      sending.on('response', resolve).on('error', reject);
+    });
+    expect(answer.statusCode).toBe(413);
+    sending.destroy();
   });
 
   test('a body over the limit is refused before it has come whole', async () => {
