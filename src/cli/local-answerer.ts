@@ -34,6 +34,7 @@ export async function localAnswerer(
   node: CideryNode,
   model: ModelId,
 ): Promise<LocalAnswerer> {
+  node.expectModel();
   const deployment = await node.deployments.create({ model });
   const { signal } = context;
   await waitUntilReady(context, stateEvents(node, realClock, signal), deployment.id);

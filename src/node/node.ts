@@ -5,6 +5,7 @@ import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RandomBytes } from '../ports/random.ts';
 import type { RankSpawner } from '../ports/spawner.ts';
+import { AheadSpawner } from './ahead-spawner.ts';
 import type { ClusterState } from './cluster-state.ts';
 import { Deployments, type InstanceDefaults } from './deployments.ts';
 import { type Generation, startGeneration } from './generation.ts';
@@ -57,18 +58,21 @@ export class CideryNode {
   /** Where the node serves its API; empty when it does not. */
   address = '';
   readonly #parts: NodeParts;
+  readonly #spawner: AheadSpawner;
   readonly #startedMs: number;
   readonly #listeners = new Set<() => void>();
   #textRank: RankClient | null = null;
 
   constructor(parts: NodeParts) {
     this.#parts = parts;
+    this.#spawner = new AheadSpawner(parts.spawner);
     this.#startedMs = parts.clock.monotonic();
     this.library = parts.library;
     this.logs = new LogBuffer(limits.logLinesKept, parts.clock);
     const { machine } = parts;
     this.deployments = new Deployments({
       ...parts,
+      spawner: this.#spawner,
       cores: machine.cores,
       knownAnswers: new KnownAnswers(),
       freeMemoryBytes: () => machine.freeMemoryBytes(),
@@ -91,6 +95,11 @@ export class CideryNode {
 
   now(): number {
     return this.#parts.clock.now();
+  }
+
+  /** A model will be deployed in a moment: the process for it starts already. */
+  expectModel(): void {
+    this.#spawner.startAhead();
   }
 
   /**
@@ -182,17 +191,17 @@ export class CideryNode {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.deployments.stop(), this.#textRank?.close()]);
+    await Promise.all([this.deployments.stop(), this.#textRank?.close(), this.#spawner.close()]);
   }
 
   #startTextRank(): RankClient {
-    const { spawner, clock, silenceMs } = this.#parts;
+    const { clock, silenceMs } = this.#parts;
     const events = {
       onProgress: () => {},
       onPong: () => {},
       onLog: (line: string) => this.logs.add('rank', line),
     };
-    const rank = new RankClient(spawner, clock, events, silenceMs);
+    const rank = new RankClient(this.#spawner, clock, events, silenceMs);
     this.#textRank = rank;
     void rank.lost.then(() => {
       if (this.#textRank === rank) this.#textRank = null;
