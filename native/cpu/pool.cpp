@@ -1,5 +1,6 @@
 #include "cpu/pool.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <system_error>
@@ -39,6 +40,7 @@ Pool::Pool(uint32_t threads) {
   const uint32_t count = threads == 0 ? cores : threads;
   // A thread that spins takes the core from one that could work where there are more than cores.
   spins_ = count <= cores ? spin_pauses : 0;
+  shares_ = std::make_unique<Share[]>(count);
   workers_.reserve(count - 1);
   try {
     for (uint32_t i = 1; i < count; ++i) workers_.emplace_back([this, i] { work(i); });
@@ -57,7 +59,7 @@ void Pool::stop() noexcept {
   for (std::thread& worker : workers_) worker.join();
 }
 
-void Pool::run(uint32_t count, Job job) noexcept {
+void Pool::run(uint32_t count, uint32_t longest, Job job) noexcept {
   if (running_ || count > most_tasks) {
     std::fputs(running_ ? "a task of a pool calls the pool\n" : "too many tasks for a pool\n",
                stderr);
@@ -66,14 +68,17 @@ void Pool::run(uint32_t count, Job job) noexcept {
   if (count == 0) return;
   running_ = true;
   if (workers_.empty() || count == 1) {
-    for (uint32_t i = 0; i < count; ++i) job.call(job.context, i, 0);
+    job.call(job.context, 0, count, 0);
   } else {
     job_ = job;
+    longest_.store(std::max(longest, 1u), std::memory_order_relaxed);
     finished_.store(0, std::memory_order_relaxed);
-    const uint64_t epoch = (word_.load(std::memory_order_relaxed) >> (2 * part_bits)) + 1;
-    word_.store((epoch & ((uint64_t{1} << epoch_bits) - 1)) << (2 * part_bits) |
-                    uint64_t{count} << part_bits,
-                std::memory_order_release);
+    epoch_ = (epoch_ + 1) & ((uint64_t{1} << epoch_bits) - 1);
+    for (uint64_t i = 0; i < threads(); ++i) {
+      const uint64_t first = count * i / threads(), end = count * (i + 1) / threads();
+      shares_[i].tasks.store(epoch_ << (2 * part_bits) | end << part_bits | first,
+                             std::memory_order_release);
+    }
     calls_.fetch_add(1, std::memory_order_release);
     calls_.notify_all();
     const uint32_t own = run_tasks(0);
@@ -86,17 +91,33 @@ void Pool::run(uint32_t count, Job job) noexcept {
 /// Claims and runs tasks until none is left. Returns how many.
 uint32_t Pool::run_tasks(uint32_t thread) noexcept {
   uint32_t done = 0;
-  uint64_t word = word_.load(std::memory_order_acquire);
+  for (uint32_t i = 0; i < threads(); ++i) {
+    const uint32_t from = thread + i;
+    Share& share = shares_[from < threads() ? from : from - threads()];
+    while (const uint32_t some = run_some(thread, share)) done += some;
+  }
+  return done;
+}
+
+/// Claims and runs tasks: three quarters of what is left of the thread's own share, so that what
+/// follows can still even out, or a thread's part of what another has left, from its end. Returns
+/// how many that were.
+uint32_t Pool::run_some(uint32_t thread, Share& share) noexcept {
+  const bool own = &share == &shares_[thread];
+  uint64_t word = share.tasks.load(std::memory_order_acquire);
   for (;;) {
-    const uint64_t next = word & part_mask, total = word >> part_bits & part_mask;
-    if (next >= total) return done;
-    if (!word_.compare_exchange_weak(word, word + 1, std::memory_order_acq_rel,
-                                     std::memory_order_acquire)) {
+    const uint64_t next = word & part_mask, end = word >> part_bits & part_mask;
+    if (next >= end) return 0;
+    const uint64_t fair = own ? (end - next) * 3 / 4 : (end - next) / threads();
+    const uint64_t count = std::clamp<uint64_t>(fair, 1, longest_.load(std::memory_order_relaxed));
+    const uint64_t claimed = own ? word + count : word - (count << part_bits);
+    if (!share.tasks.compare_exchange_weak(word, claimed, std::memory_order_acq_rel,
+                                           std::memory_order_acquire)) {
       continue;
     }
-    job_.call(job_.context, static_cast<uint32_t>(next), thread);
-    ++done;
-    word = word_.load(std::memory_order_acquire);
+    job_.call(job_.context, static_cast<uint32_t>(own ? next : end - count),
+              static_cast<uint32_t>(count), thread);
+    return static_cast<uint32_t>(count);
   }
 }
 

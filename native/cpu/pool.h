@@ -2,15 +2,17 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <thread>
 #include <type_traits>
 #include <vector>
 
 namespace cidery::cpu {
 
-/// Threads that share the tasks of one call at a time. Whoever is free claims the next task, so a
-/// thread that the system holds up costs no more than the task it holds, and a call waits for its
-/// tasks, never for threads.
+/// Threads that share the tasks of one call at a time. Each has a share of neighbouring tasks, as
+/// what those read is one stream, and claims ever shorter runs of it; who is through takes from the
+/// end of what others have left. So a thread that the system holds up costs no more than what it
+/// has claimed, and a call waits for its tasks, never for threads.
 class Pool {
  public:
   /// Tasks of one call.
@@ -32,29 +34,47 @@ class Pool {
   /// process.
   template <class Task>
   void parallel_for(uint32_t count, Task&& task) noexcept {
+    parallel_runs(count, 1, [&task](uint32_t first, uint32_t some, uint32_t thread) noexcept {
+      for (uint32_t i = 0; i < some; ++i) task(first + i, thread);
+    });
+  }
+
+  /// The same with task(first, count, thread) for runs of neighbouring tasks. `longest` is how many
+  /// it is worth to claim at once; where there is one thread, it gets all of them.
+  template <class Task>
+  void parallel_runs(uint32_t count, uint32_t longest, Task&& task) noexcept {
     using Plain = std::remove_reference_t<Task>;
-    run(count, {[](void* context, uint32_t index, uint32_t thread) noexcept {
-                  (*static_cast<Plain*>(context))(index, thread);
-                },
-                const_cast<void*>(static_cast<const void*>(&task))});
+    run(count, longest,
+        {[](void* context, uint32_t first, uint32_t number, uint32_t thread) noexcept {
+           (*static_cast<Plain*>(context))(first, number, thread);
+         },
+         const_cast<void*>(static_cast<const void*>(&task))});
   }
 
  private:
   struct Job {
-    void (*call)(void* context, uint32_t index, uint32_t thread) noexcept = nullptr;
+    void (*call)(void* context, uint32_t first, uint32_t count, uint32_t thread) noexcept = nullptr;
     void* context = nullptr;
   };
 
-  void run(uint32_t count, Job job) noexcept;
+  /// What is left of a thread's share of a call.
+  struct alignas(64) Share {
+    // {epoch: 16, end: 24, next: 24}. A claim is one exchange of the word, and `job_` is read after
+    // it: a claim that succeeds belongs to the call that runs, which waits for it.
+    std::atomic<uint64_t> tasks{0};
+  };
+
+  void run(uint32_t count, uint32_t longest, Job job) noexcept;
   void work(uint32_t thread) noexcept;
   uint32_t run_tasks(uint32_t thread) noexcept;
+  uint32_t run_some(uint32_t thread, Share& share) noexcept;
   void wait_for_end(uint32_t count) noexcept;
   void stop() noexcept;
 
-  // {epoch: 16, total: 24, next: 24}. A claim is one exchange of the word, and `job_` is read
-  // after it: a claim that succeeds belongs to the call that runs, which waits for it.
-  alignas(64) std::atomic<uint64_t> word_{0};
+  std::unique_ptr<Share[]> shares_;  // one a thread
+  uint64_t epoch_ = 0;               // the owner's
   Job job_;
+  std::atomic<uint32_t> longest_{1};  // tasks of a claim; another call's does no harm
   alignas(64) std::atomic<uint32_t> calls_{0};     // grows with each call; workers sleep on it
   alignas(64) std::atomic<uint32_t> finished_{0};  // tasks of the call; its owner sleeps on it
   std::atomic<bool> stopping_{false};

@@ -47,6 +47,25 @@ void check_calls() {
   check(Pool(0).threads() == allowed_cores(), "one thread a core");
 }
 
+/// Runs cover every task once too, and each holds one at least.
+void check_runs() {
+  for (const uint32_t threads : {1u, 2u, 5u}) {
+    Pool pool(threads);
+    std::vector<uint32_t> times;
+    std::atomic<uint32_t> wrong{0};
+    for (uint32_t call = 0; call < 2000; ++call) {
+      const uint32_t tasks = call % 67, longest = call % 9;
+      times.assign(tasks, 0);
+      pool.parallel_runs(tasks, longest, [&](uint32_t first, uint32_t count, uint32_t) noexcept {
+        if (count == 0 || first + count > tasks) return void(wrong.fetch_add(1));
+        for (uint32_t i = 0; i < count; ++i) ++times[first + i];
+      });
+      for (const uint32_t runs : times) wrong.fetch_add(runs != 1);
+    }
+    check(wrong.load() == 0, std::to_string(threads) + " threads: runs cover every task once");
+  }
+}
+
 /// A call waits for its tasks, not for threads: it ends although some workers never get a core of
 /// their own and although they sleep between calls.
 void check_neighbour() {
@@ -142,6 +161,7 @@ int main() {
   check_quotas();
   check_shares();
   check_calls();
+  check_runs();
   check_neighbour();
   check_visibility();
   return summary("pool");

@@ -85,23 +85,34 @@ void MatmulRegion::run(const Tools& tools, uint32_t first, uint32_t rows,
     if (segment.gated) panel += panel_nanoseconds(parts[segment.up_part], together);
     cost += panel * segment.panels;
   }
-  const Division division = divide(panels, cost / panels, tools.pool.threads());
-  tools.pool.parallel_for(division.tasks * blocks, [&](uint32_t task, uint32_t) noexcept {
-    const uint32_t skipped = task / division.tasks * together;
-    const Block block{first + skipped, std::min(together, rows - skipped), out_first + skipped};
-    uint32_t begin = task % division.tasks * division.together;
-    const uint32_t end = std::min(begin + division.together, panels);
-    uint32_t segment_begin = 0;
-    for (const MatmulSegment& segment : segments) {
-      const uint32_t segment_end = segment_begin + segment.panels;
-      if (begin < segment_end && begin < end) {
-        const uint32_t count = std::min(end, segment_end) - begin;
-        run_segment(tools, segment, begin - segment_begin, count, block);
-        begin += count;
-      }
-      segment_begin = segment_end;
+  const Division division = divide(panels, cost / panels, tools.pool.threads(), many_tasks);
+  const auto run = [&](uint32_t task, uint32_t count, uint32_t) noexcept {
+    while (count > 0) {
+      const uint32_t at = task % division.tasks, some = std::min(count, division.tasks - at);
+      const uint32_t skipped = task / division.tasks * together;
+      run_panels(tools, at * division.together,
+                 std::min((at + some) * division.together, panels),
+                 {first + skipped, std::min(together, rows - skipped), out_first + skipped});
+      task += some;
+      count -= some;
     }
-  });
+  };
+  tools.pool.parallel_runs(division.tasks * blocks, division.run, run);
+}
+
+/// Panels [begin, end), counted through the segments.
+void MatmulRegion::run_panels(const Tools& tools, uint32_t begin, uint32_t end,
+                              const Block& block) const noexcept {
+  uint32_t segment_begin = 0;
+  for (const MatmulSegment& segment : segments) {
+    const uint32_t segment_end = segment_begin + segment.panels;
+    if (begin < segment_end && begin < end) {
+      const uint32_t count = std::min(end, segment_end) - begin;
+      run_segment(tools, segment, begin - segment_begin, count, block);
+      begin += count;
+    }
+    segment_begin = segment_end;
+  }
 }
 
 }  // namespace cidery::cpu

@@ -65,6 +65,8 @@ struct MatmulRegion {
   MatmulArguments arguments(uint32_t part, const Block& block) const noexcept;
 
  private:
+  void run_panels(const Tools& tools, uint32_t begin, uint32_t end,
+                  const Block& block) const noexcept;
   void run_segment(const Tools& tools, const MatmulSegment& segment, uint32_t panel,
                    uint32_t panels, const Block& block) const noexcept;
 };
