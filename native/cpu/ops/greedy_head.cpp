@@ -61,13 +61,14 @@ void GreedyHead::find_bounds(const Tools& tools, const Block& block) {
   const MatmulArguments rows = head_.arguments(0, block);
   tools.kernels.find_margins({rows.codes, rows.groups, block.rows, weight.inputs, margins_});
   const Division division = divide(panels_, panel_nanoseconds(head_.parts[0], block.rows),
-                                   tools.pool.threads());
-  tools.pool.parallel_for(division.tasks, [&](uint32_t task, uint32_t) noexcept {
+                                   tools.pool.threads(), many_tasks);
+  const auto bound = [&](uint32_t task, uint32_t tasks, uint32_t) noexcept {
     const uint32_t first = task * division.together;
-    const uint32_t count = std::min(division.together, panels_ - first);
+    const uint32_t count = std::min(tasks * division.together, panels_ - first);
     tools.kernels.bound({&weight, first, count, block.rows, rows.codes, rows.groups, margins_,
                          bounds_, panels_});
-  });
+  };
+  tools.pool.parallel_runs(division.tasks, division.run, bound);
 }
 
 /// Multiplies the panel of each row that promises most: its largest logit is likely the row's.
