@@ -73,14 +73,16 @@ double time_tokens(const Kernels& kernels, Sequences& sequences, uint32_t slot, 
   arguments.partials = partials.data();
   const double start = thread_seconds();
   for (uint32_t layer = 0; layer < layers; ++layer) {
+    const uint32_t from = warm ? 0 : layer;
     for (uint32_t head = 0; head < key_heads; ++head) {
-      arguments.head = sequences.cache.head(warm ? 0 : layer, head);
+      arguments.head = sequences.cache.head(from, head);
       arguments.queries = in.data() + size_t{head} * queries * width;
       for (arguments.span = 0; arguments.span < spans; ++arguments.span) {
         const bool last = arguments.span + 1 == spans;
         arguments.next_blocks = arguments.blocks + (last ? 0 : (arguments.span + 1) * span_blocks);
         arguments.next_count = last && head + 1 == key_heads ? 0 : span_blocks;
-        arguments.next_key_offset = sequences.cache.head(layer, last ? head + 1 : head).key_offset;
+        arguments.next_key_offset =
+            sequences.cache.head(from, last ? head + 1 : head).key_offset;
         kernels.attend(arguments);
         arguments.keys_asked = arguments.next_count > 0;
       }
@@ -92,7 +94,7 @@ double time_tokens(const Kernels& kernels, Sequences& sequences, uint32_t slot, 
 void run(Options options) {
   options.depth = std::max(options.depth / cpu::span_positions, 1u) * cpu::span_positions;
   const Kernels& kernels = cpu::choose_kernels(options.set);
-  const double bytes = double{options.depth} / 16 * layers * key_heads *
+  const double bytes = static_cast<double>(options.depth) / 16 * layers * key_heads *
                        static_cast<double>(cpu::key_block_bytes(CacheType::u8, width) +
                                            cpu::value_block_bytes(CacheType::u8, width));
   Sequences sequences(kernels, options.depth, static_cast<uint32_t>(cold_bytes / bytes) + 1);

@@ -8,15 +8,12 @@
 namespace cidery::mlx {
 namespace {
 
-constexpr uint32_t norm_of_heads = 1, norm_of_width = 2;
+constexpr uint32_t norm_of_heads = 1;
 constexpr uint32_t rms = 0;
 
 /// The stream's q, k or v, normalized where the operation says so.
 mx::array normalize(const program::Attention& op, const mx::array& x, const Weight* weight,
                     uint32_t heads) {
-  if (op.norm_kind == norm_of_width) {
-    return norm(x, weight, nullptr, op.norm_epsilon, op.norm_weight_offset, rms);
-  }
   if (op.norm_kind != norm_of_heads) return x;
   const auto count = static_cast<int>(heads), width = static_cast<int>(op.head_width);
   const mx::array split = mx::reshape(x, {x.shape(0), count, width});

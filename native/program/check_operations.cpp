@@ -10,7 +10,7 @@
 namespace cidery::program {
 namespace {
 
-constexpr uint32_t last_activation = 4, last_norm = 1, last_head_norm = 2;
+constexpr uint32_t last_activation = 4, last_norm = 1, last_head_norm = 1;
 
 /// Columns of one buffer that have been written: disjoint ranges in order.
 class WrittenColumns {
@@ -253,9 +253,8 @@ class Walk {
     const bool wanted = op.norm_kind != 0;
     if ((op.q_norm != none) != wanted) fail("q_norm", "does not go with norm_kind");
     if ((op.k_norm != none) != wanted) fail("k_norm", "does not go with norm_kind");
-    const bool whole = op.norm_kind == last_head_norm;
-    vector("q_norm", op.q_norm, whole ? op.q.width : op.head_width);
-    vector("k_norm", op.k_norm, whole ? op.k.width : op.head_width);
+    vector("q_norm", op.q_norm, op.head_width);
+    vector("k_norm", op.k_norm, op.head_width);
   }
 
   void check(const Activate& op) const {

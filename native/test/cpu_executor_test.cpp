@@ -69,7 +69,7 @@ std::vector<std::pair<std::string, Traits>> varied_models() {
   models.emplace_back("odd widths", odd);
   Traits capped = quantized(program::StorageKind::block, load::Format::q4_1);
   capped.window = 37, capped.sinks = capped.fused = capped.biases = true, capped.softcap = 3;
-  capped.logit_softcap = 5, capped.activation = 2, capped.head_norm_kind = 2;
+  capped.logit_softcap = 5, capped.activation = 2, capped.head_norm_kind = 1;
   models.emplace_back("window, sinks and soft caps", capped);
   using enum load::Format;
   for (const load::Format format : {q8_0, q4_0, q6_k, q4_k, q2_k, q3_k, q5_k, iq4_nl, mxfp4}) {

@@ -85,7 +85,6 @@ void compare_architectures(const OpenExecutor& open, double tolerance) {
   compare("layer norm", with([](Traits& t) { t.norm_kind = 1, t.biases = true; }));
   compare("norm offset", with([](Traits& t) { t.norm_offset = 1; }));
   compare("head norms", with([](Traits& t) { t.head_norm_kind = 1; }));
-  compare("width norms", with([](Traits& t) { t.head_norm_kind = 2; }));
   for (uint32_t kind = 1; kind <= 4; ++kind) {
     compare("activation " + std::to_string(kind), with([&](Traits& t) { t.activation = kind; }));
   }

@@ -149,9 +149,6 @@ struct Run {
   Row prepared(const program::Attention& op, Row row, size_t t, uint32_t heads,
                uint32_t norm) const {
     const size_t width = op.head_width;
-    if (op.norm_kind == 2) {
-      row = normalized(row, parameter(norm), nullptr, op.norm_epsilon, op.norm_weight_offset, 0);
-    }
     for (size_t h = 0; h < heads; ++h) {
       const auto begin = row.begin() + static_cast<ptrdiff_t>(h * width);
       if (op.norm_kind == 1) {

@@ -142,10 +142,10 @@ void shapes_and_widths() {
   refused("(attention): key_heads is 0", [](Program& p) { op<Attention>(p, 3).key_heads = 0; });
   refused("(attention): cache has other", [](Program& p) { p.caches[0].head_width = 16; });
   refused("(attention): window is not", [](Program& p) { op<Attention>(p, 3).window = 8; });
-  refused("(attention): norm_kind", [](Program& p) { op<Attention>(p, 3).norm_kind = 3; });
+  refused("(attention): norm_kind", [](Program& p) { op<Attention>(p, 3).norm_kind = 2; });
   refused("(attention): q_norm does not", [](Program& p) { op<Attention>(p, 3).norm_kind = 0; });
-  refused("(attention): q_norm ('q_norm') has to have the shape [32]",
-          [](Program& p) { op<Attention>(p, 3).norm_kind = 2; });
+  refused("(attention): q_norm ('norm') has to have the shape [8]",
+          [](Program& p) { op<Attention>(p, 3).q_norm = 1; });
   refused("(attention): rope is wider", [](Program& p) { p.ropes[0].width = 10; });
   refused("(attention): sinks", [](Program& p) { op<Attention>(p, 3).sinks = 5; });
   refused("(activate): kind", [](Program& p) { op<Activate>(p, 6).kind = 5; });

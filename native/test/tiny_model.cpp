@@ -262,9 +262,8 @@ void TinyModel::attention(uint32_t index) {
   op.q_norm = op.k_norm = op.sinks = none;
   op.norm_kind = t.head_norm_kind;
   if (t.head_norm_kind != 0) {
-    const bool whole = t.head_norm_kind == 2;
-    op.q_norm = vector(path + "q_norm.weight", whole ? q.width : t.head_width, 1, 0.1f);
-    op.k_norm = vector(path + "k_norm.weight", whole ? k.width : t.head_width, 1, 0.1f);
+    op.q_norm = vector(path + "q_norm.weight", t.head_width, 1, 0.1f);
+    op.k_norm = vector(path + "k_norm.weight", t.head_width, 1, 0.1f);
   }
   op.norm_epsilon = 1e-5f;
   op.rope = t.ropes ? 0 : none;

@@ -6,7 +6,7 @@
 namespace cidery::cpu {
 namespace {
 
-constexpr uint32_t norm_of_heads = 1, norm_of_width = 2;
+constexpr uint32_t norm_of_heads = 1;
 
 }  // namespace
 
@@ -16,10 +16,6 @@ void HeadsStep::prepare(const Tools& tools, const float* in, float* out, uint32_
   const uint32_t width = op.head_width;
   if (op.norm_kind == norm_of_heads) {
     tools.kernels.norm({in, width, out, width, heads, width, norm, nullptr, op.norm_epsilon,
-                        op.norm_weight_offset, NormKind::rms});
-  } else if (op.norm_kind == norm_of_width) {
-    const size_t all = size_t{heads} * width;
-    tools.kernels.norm({in, all, out, all, 1, heads * width, norm, nullptr, op.norm_epsilon,
                         op.norm_weight_offset, NormKind::rms});
   } else {
     std::memcpy(out, in, size_t{heads} * width * sizeof(float));
