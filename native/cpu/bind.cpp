@@ -96,13 +96,18 @@ class Binder {
 
   void lay_out_collectives() {
     if (options_.group == nullptr) return;
-    uint32_t width = 0;
-    each<program::AllSum>([&](const auto& op) { width = std::max(width, op.data.width); });
+    uint32_t width = 0, rounded = 0;
+    each<program::AllSum>([&](const auto& op) {
+      width = std::max(width, op.data.width);
+      const bool rounds = op.kind == program::rounded_sum && !options_.precise;
+      if (rounds) rounded = std::max(rounded, op.data.width);
+    });
     each<program::AllGather>([&](const auto& op) { width = std::max(width, op.out.width); });
     each<program::Send>([&](const auto& op) { width = std::max(width, op.in.width); });
     each<program::Receive>([&](const auto& op) { width = std::max(width, op.out.width); });
     bound_.collectives = std::make_unique<CollectiveRoom>(
-        *options_.group, arena_.allocate_array<float>(uint64_t{most_rows} * width));
+        *options_.group, arena_.allocate_array<float>(uint64_t{most_rows} * width),
+        arena_.allocate_array<uint16_t>(uint64_t{most_rows} * rounded));
   }
 
   View view(const Columns& columns) const {
@@ -171,8 +176,17 @@ class Binder {
 
   void bind(const program::Linear&) {}  // bind_linears has taken it
 
+  /// Rounded or not, an element's sum is the same whatever goes with it: a row alone has the bits
+  /// that it has in a batch.
   void bind(const program::AllSum& op) {
-    collective(CollectiveKind::sum, op.data).out = view(op.data);
+    if (options_.precise || op.kind == program::exact_sum) {
+      collective(CollectiveKind::sum, op.data).out = view(op.data);
+      return;
+    }
+    uint16_t* halves = bound_.collectives->halves();
+    rows(domain(op.data)).steps.push_back(RoundStep{view(op.data), halves});
+    collective(CollectiveKind::rounded_sum, op.data).out = view(op.data);
+    rows(domain(op.data)).steps.push_back(WidenStep{view(op.data), halves});
   }
 
   void bind(const program::AllGather& op) {

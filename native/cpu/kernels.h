@@ -245,6 +245,19 @@ struct SoftcapArguments {
   float scale, cap;
 };
 
+/// halves[i] = values[i] as bf16, nearest even; what is no number stays none.
+struct RoundArguments {
+  const float* values;
+  uint16_t* halves;
+  size_t count;
+};
+/// values[i] = halves[i], which are bf16.
+struct WidenArguments {
+  const uint16_t* halves;
+  float* values;
+  size_t count;
+};
+
 /// The largest of `count` values, the lowest index that has it, and whether all are finite (else
 /// the other two mean nothing). `count` is at least 1.
 struct Largest {
@@ -277,6 +290,8 @@ struct Kernels {
   void (*activate)(const ActivateArguments&);
   void (*add)(const AddArguments&);
   void (*softcap)(const SoftcapArguments&);
+  void (*round)(const RoundArguments&);
+  void (*widen)(const WidenArguments&);
   Largest (*largest)(const float* values, size_t count);
 };
 

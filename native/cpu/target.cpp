@@ -65,7 +65,8 @@ extern const Kernels kernels;
 constinit const Kernels kernels = {
     SET_NAME(CIDERY_SET), row_tile,   quantize_rows, sum_groups,  matmul_fast, matmul_precise,
     find_margins,         bound,      lookup,        norm,        rope,        write_cache,
-    attend,               merge_attention, activate, add_scaled,  softcap,     largest};
+    attend,               merge_attention, activate, add_scaled,  softcap,     round_all,
+    widen_all,            largest};
 
 }  // namespace CIDERY_SET
 }  // namespace cidery::cpu

@@ -4,7 +4,6 @@
 #include <array>
 #include <bit>
 #include <cstdint>
-#include <cstring>
 
 namespace cidery::group {
 namespace {
@@ -23,38 +22,33 @@ uint16_t round_to_bf16(float value) noexcept {
   return static_cast<uint16_t>((is_number ? rounded : bits | 0x400000) >> 16);
 }
 
-void load(float* to, const void* part, size_t at, size_t count, Element element) noexcept {
-  if (element == Element::f32) {
-    std::memcpy(to, static_cast<const float*>(part) + at, count * sizeof(float));
-    return;
-  }
-  const auto* from = static_cast<const uint16_t*>(part) + at;
-  for (size_t i = 0; i < count; ++i) to[i] = widen(from[i]);
-}
+float widen(float value) noexcept { return value; }
 
-void store(void* out, size_t at, const float* from, size_t count, Element element) noexcept {
-  if (element == Element::f32) {
-    std::memcpy(static_cast<float*>(out) + at, from, count * sizeof(float));
-    return;
+void round(float* to, float value) noexcept { *to = value; }
+void round(uint16_t* to, float value) noexcept { *to = round_to_bf16(value); }
+
+template <class Value>
+void add(Value* out, std::span<const void* const> parts, size_t count) noexcept {
+  std::array<float, block> sum;
+  for (size_t at = 0; at < count; at += block) {
+    const size_t now = std::min(block, count - at);
+    const auto part = [&](size_t r) { return static_cast<const Value*>(parts[r]) + at; };
+    const Value* first = part(0);
+    for (size_t i = 0; i < now; ++i) sum[i] = widen(first[i]);
+    for (size_t r = 1; r < parts.size(); ++r) {
+      const Value* next = part(r);
+      for (size_t i = 0; i < now; ++i) sum[i] += widen(next[i]);
+    }
+    for (size_t i = 0; i < now; ++i) round(out + at + i, sum[i]);
   }
-  auto* to = static_cast<uint16_t*>(out) + at;
-  for (size_t i = 0; i < count; ++i) to[i] = round_to_bf16(from[i]);
 }
 
 }  // namespace
 
 void add_in_order(void* out, std::span<const void* const> parts, size_t count,
                   Element element) noexcept {
-  std::array<float, block> sum, part;
-  for (size_t at = 0; at < count; at += block) {
-    const size_t now = std::min(block, count - at);
-    load(sum.data(), parts[0], at, now, element);
-    for (size_t r = 1; r < parts.size(); ++r) {
-      load(part.data(), parts[r], at, now, element);
-      for (size_t i = 0; i < now; ++i) sum[i] += part[i];
-    }
-    store(out, at, sum.data(), now, element);
-  }
+  if (element == Element::f32) add(static_cast<float*>(out), parts, count);
+  else add(static_cast<uint16_t*>(out), parts, count);
 }
 
 Share share_of(size_t count, uint32_t rank, uint32_t ranks) noexcept {

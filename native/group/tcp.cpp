@@ -18,6 +18,8 @@ using namespace std::chrono_literals;
 
 /// Up to here everybody gets every part: one message's time; above, each rank adds its share.
 constexpr size_t most_whole_sum_bytes = 16 << 10;
+/// The same for two ranks, which send as much either way: it is one wait against half the adding.
+constexpr size_t most_whole_pair_bytes = 1 << 20;
 /// Looking for data without sleeping; a pool's workers spin as long.
 constexpr auto spin_time = 50us;
 /// How long a connection's end waits for the reason that the peer's other connection may bring.
@@ -77,8 +79,9 @@ class TcpGroup final : public Group {
     if (size() == 1) return {};
     auto* bytes = static_cast<std::byte*>(data);
     const size_t width = bytes_of(element);
-    return count * width <= most_whole_sum_bytes ? sum_whole(bytes, count, element)
-                                                 : sum_shares(bytes, count, element);
+    const size_t most = size() == 2 ? most_whole_pair_bytes : most_whole_sum_bytes;
+    return count * width <= most ? sum_whole(bytes, count, element)
+                                 : sum_shares(bytes, count, element);
   }
 
   Status all_gather(const void* mine, void* out,
@@ -180,19 +183,35 @@ class TcpGroup final : public Group {
     return true;
   }
 
+  /// Everybody adds up everything, as it comes: what has been sealed may be written over.
   Status sum_whole(std::byte* data, size_t count, Element element) noexcept {
-    const size_t bytes = count * bytes_of(element);
+    const size_t width = bytes_of(element), bytes = count * width;
     if (!reserve(bytes)) return end({"group_failed", "no memory for a sum"});
     const uint32_t tag = tag_of(Kind::sum_whole, static_cast<uint32_t>(element));
     for (uint32_t r = 0; r < size(); ++r) {
-      parts_[r] = r == rank_ ? data : scratch_[r].data();
       if (r == rank_) continue;
       send_to(r, tag, data, bytes);
       receive_from(r, tag, scratch_[r].data(), bytes);
     }
-    if (Status status = exchange(Until::sent); !status.ok()) return status;
-    add_in_order(data, parts_, count, element);
-    return {};
+    size_t added = 0;
+    return exchange(Until::sent, [&]() noexcept {
+      size_t there = bytes;
+      for (uint32_t r = 0; r < size(); ++r) {
+        if (r == rank_) continue;
+        there = std::min({there, peers_[r].in.moved(), peers_[r].out.moved()});
+      }
+      add_up(data, added, there, element);
+      added = there;
+    });
+  }
+
+  /// Adds the scratch of the others to `own`, from byte `begin` to `end`.
+  void add_up(std::byte* own, size_t begin, size_t end, Element element) noexcept {
+    if (end <= begin) return;
+    for (uint32_t r = 0; r < size(); ++r) {
+      parts_[r] = (r == rank_ ? own : scratch_[r].data()) + begin;
+    }
+    add_in_order(own + begin, parts_, (end - begin) / bytes_of(element), element);
   }
 
   /// Each rank adds up one share of the elements, in rank order, and hands it to all.
@@ -211,14 +230,10 @@ class TcpGroup final : public Group {
     const Status status = exchange(Until::sent, [&]() noexcept {
       size_t there = own.count * width;
       for (uint32_t r = 0; r < size(); ++r) {
-        if (r != rank_) there = std::min(there, peers_[r].in.arrived());
+        if (r != rank_) there = std::min(there, peers_[r].in.moved());
       }
-      if (there <= added) return;
-      std::byte* place = data + own.first * width + added;
-      for (uint32_t r = 0; r < size(); ++r) {
-        parts_[r] = r == rank_ ? place : scratch_[r].data() + added;
-      }
-      add_in_order(place, parts_, (there - added) / width, element);
+      std::byte* share = data + own.first * width;
+      add_up(share, added, there, element);
       added = there;
     });
     if (!status.ok()) return status;

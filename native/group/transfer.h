@@ -35,8 +35,8 @@ class Transfer {
     ++gone_[lane];
     ++moved_;
   }
-  /// Bytes from the beginning that have all arrived.
-  size_t arrived() const noexcept {
+  /// Bytes from the beginning that have all arrived, or been sealed.
+  size_t moved() const noexcept {
     size_t first = frames_;
     for (uint32_t lane = 0; lane < lanes_; ++lane) first = std::min(first, frame(lane));
     return std::min(bytes_, first * most_frame_bytes);

@@ -306,6 +306,7 @@ class Walk {
     if (!written_[op.data.buffer].hold(op.data.column, op.data.column + op.data.width)) {
       fail("data", "reads columns that nothing has written");
     }
+    if (op.kind > rounded_sum) fail("kind", "is no kind of sum");
   }
 
   void check(const AllGather& op) {

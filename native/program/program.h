@@ -85,7 +85,9 @@ struct Activate { Columns out, gate, up; uint32_t kind; };
 struct Add { Columns out, a, b; float scale_b; };
 struct Select { Columns out, in; };
 struct Head { Columns in; uint32_t weight, bias; float scale, softcap; uint32_t first; };
-struct AllSum { Columns data; };
+/// Of AllSum: `sumKinds` of operations.ts.
+constexpr uint32_t exact_sum = 0, rounded_sum = 1;
+struct AllSum { Columns data; uint32_t kind; };
 struct AllGather { Columns out, in; uint32_t layout; };
 struct Send { Columns in; uint32_t to; };
 struct Receive { Columns out; uint32_t from; };

@@ -227,6 +227,41 @@ void check_splits() {
   }
 }
 
+/// What comes of a token over several ranks depends neither on the step nor on what is beside it.
+void check_chunks() {
+  Traits traits;
+  traits.layers = 2, traits.matrices = {program::StorageKind::affine, load::Format::f16, 4, 32};
+  const TinyModel model(traits);
+  const Tokens tokens = make_tokens(600, traits.vocabulary);
+  const auto logits_of = [&](const std::vector<uint32_t>& chunks, uint32_t ranks) {
+    std::vector<StepPlan> plans;
+    uint32_t first = 0;
+    for (const uint32_t count : chunks) {
+      StepPlan& plan = plans.emplace_back();
+      plan.number = static_cast<uint32_t>(plans.size() - 1);
+      const auto from = tokens.begin() + first;
+      plan.sequences.push_back(sequence(0, first, Tokens(from, from + count), Want::logits));
+      plan.sequences[0].logit_rows = count;
+      first += count;
+    }
+    const RankRun run =
+        run_ranks(open_with(false), model, ranks, columns(model, ranks, false), plans);
+    Logits all;
+    for (const StepResult& result : run.results) {
+      const Logits& some = result.sequences.at(0).logits;
+      all.insert(all.end(), some.begin(), some.end());
+    }
+    check(all.size() == size_t{600} * traits.vocabulary, "every token has logits");
+    return all;
+  };
+  std::vector<uint32_t> chunks(40, 1);
+  chunks.insert(chunks.end(), {13, 447, 100});
+  for (const uint32_t ranks : {2u, 3u}) {
+    check(same_bits(logits_of({600}, ranks), logits_of(chunks, ranks)),
+          "fast, " + std::to_string(ranks) + " ranks: the same bits in other steps");
+  }
+}
+
 /// Prompts of four sequences, then five tokens each: for models whose draws are known.
 std::vector<StepPlan> short_plans(uint32_t vocabulary) {
   std::vector<StepPlan> plans(6);
@@ -411,6 +446,7 @@ void check_states() {
 int main() {
   using namespace cidery::test;
   check_splits();
+  check_chunks();
   check_ties();
   check_no_numbers();
   check_disagreement();

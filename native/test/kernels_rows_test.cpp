@@ -1,6 +1,7 @@
 // Kernels that work on rows: every set is compared with the plain one bit by bit, the plain one
 // with double arithmetic. --set NAME: that set only; --seed N.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdlib>
 #include <functional>
@@ -222,12 +223,32 @@ void check_largest(const Sets& sets, Random& random) {
   }
 }
 
+/// Halves as the definition of rounding has them, and back.
+void check_bf16(const Sets& sets) {
+  const std::vector<float> values = sweep(-70000.0f, 70000.0f, 4001);
+  for (const size_t count : {size_t{1}, size_t{15}, size_t{16}, size_t{17}, values.size()}) {
+    const Guarded<float> in(std::vector<float>(values.end() - count, values.end()));
+    const auto through = agree(sets, count, "bf16", [&](const Kernels& set, Guarded<float>& out) {
+      Guarded<uint16_t> halves(count);
+      set.round({in.data(), halves.data(), count});
+      set.widen({halves.data(), out.data(), count});
+    });
+    for (size_t i = 0; i < count; ++i) {
+      const auto bits = std::bit_cast<uint32_t>(in[i]);
+      const auto nearest = std::bit_cast<float>((bits + 0x7fffu + (bits >> 16 & 1)) & 0xffff0000u);
+      const bool right = std::isnan(in[i]) ? std::isnan(through[i]) : through[i] == nearest;
+      check(right, "bf16 of " + std::to_string(in[i]) + " is " + std::to_string(through[i]));
+    }
+  }
+}
+
 void run(const Sets& sets, uint64_t seed) {
   Random random(seed);
   check_activations(sets, random);
   check_softcap(sets);
   check_add(sets, random);
   check_largest(sets, random);
+  check_bf16(sets);
   for (const uint32_t width : {1u, 7u, 16u, 31u, 33u, 64u, 100u, 576u}) {
     check_norm(sets, width, false, random);
     check_norm(sets, width, true, random);

@@ -202,6 +202,7 @@ void ranks() {
          [](Program& p) { op<AllSum>(p, 1).data = {5, 0, 32}; });
   refuse("(allSum): data reaches beyond",
          [](Program& p) { op<AllSum>(p, 1).data = {0, 1, 32}; });
+  refuse("(allSum): kind is no", [](Program& p) { op<AllSum>(p, 1).kind = 2; });
   refuse("(allGather): layout names no", [](Program& p) { op<AllGather>(p, 3).layout = 2; });
   refuse("(allGather): out is 64 columns wide and has to be 96",
          [](Program& p) { op<AllGather>(p, 3).layout = 1; });
@@ -229,7 +230,7 @@ void one_rank() {
       p.operations.insert(p.operations.begin() + 1, operation);
     });
   };
-  refuse("(allSum): data goes to other ranks", AllSum{hidden});
+  refuse("(allSum): data goes to other ranks", AllSum{hidden, exact_sum});
   refuse("(allGather): out goes to other ranks", AllGather{{1, 0, 32}, hidden, 0});
   refuse("(send): in goes to other ranks", Send{hidden, 0});
   refuse("(receive): out goes to other ranks", Receive{hidden, 0});

@@ -164,7 +164,7 @@ inline program::Program rank_program() {
   operations.insert(operations.begin() + 2, AllGather{{7, 0, 64}, {7, 8, 32}, 0});
   std::get<Norm>(operations[1]).out = {7, 8, 32};
   std::get<Linear>(operations[3]).in = {7, 16, 32};
-  operations.insert(operations.begin() + 1, AllSum{hidden});
+  operations.insert(operations.begin() + 1, AllSum{hidden, exact_sum});
   return out;
 }
 

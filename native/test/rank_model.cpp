@@ -211,7 +211,7 @@ class ColumnSplit {
     op.table = take_.rows(op.table, tokens);
     op.first = tokens.first;
     add(op);
-    add(program::AllSum{op.out});
+    add(program::AllSum{op.out, program::exact_sum});
   }
   void split(program::Norm op) {
     if (op.out.buffer == last) op.out = last_normed_;
@@ -260,7 +260,7 @@ class ColumnSplit {
     op.weight = take_.columns(op.weight, inputs);
     op.bias = rank_ == 0 ? take_.whole(op.bias) : none;
     add(op);
-    add(program::AllSum{op.out});
+    add(program::AllSum{op.out, program::rounded_sum});
   }
   void split(program::Attention op) {
     const Heads heads = heads_of(op, rank_, ranks_);

@@ -1,4 +1,4 @@
-import { activationKinds, headNormKinds } from './operations.ts';
+import { activationKinds, headNormKinds, sumKinds } from './operations.ts';
 import { attentionWidths, layerPath } from './parameters.ts';
 import { columns, ProgramBuilder } from './program-builder.ts';
 import type { Columns, Program, ProgramParameter } from './program.ts';
@@ -95,7 +95,8 @@ class Lowering {
     const { first } = ownRange(this.#plan.vocabulary, this.#plan);
     const fields = { out: this.#hidden, table: this.#table(), scale, first };
     this.#build.emit({ kind: 'embed', fields });
-    this.#sum(this.#hidden);
+    // All but one rank bring nothing: what that one has stays as it is.
+    this.#sum(this.#hidden, 'exact');
   }
 
   #head(selected: Columns): void {
@@ -230,7 +231,7 @@ class Lowering {
   #join(module: string, kind: JoinKind, input: Columns, ranges: readonly Range[]): Columns {
     if (kind === 'sum') {
       this.#build.linear(module, input, this.#update);
-      this.#sum(this.#update);
+      this.#sum(this.#update, 'rounded');
       return this.#update;
     }
     const count = countsOf(ranges).reduce((sum, width) => sum + width, 0);
@@ -252,8 +253,9 @@ class Lowering {
     return out;
   }
 
-  #sum(data: Columns): void {
-    if (this.#plan.members > 1) this.#build.emit({ kind: 'allSum', fields: { data } });
+  #sum(data: Columns, kind: keyof typeof sumKinds): void {
+    if (this.#plan.members === 1) return;
+    this.#build.emit({ kind: 'allSum', fields: { data, kind: sumKinds[kind] } });
   }
 
   #table(): number {

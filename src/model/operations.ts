@@ -111,8 +111,10 @@ export const operations = {
       first: 'u32',
     },
   },
-  /** data = the sum of all ranks' data, in f32 and in the order of the ranks. */
-  allSum: { code: 9, fields: { data: 'output' } },
+  /**
+   * data = the sum of all ranks' data, in f32 and in the order of the ranks. kind: see `sumKinds`.
+   */
+  allSum: { code: 9, fields: { data: 'output', kind: 'u32' } },
   /**
    * out = all ranks' parts side by side in the order of the ranks; `in` is this rank's own, and
    * `layout` the index of the widths that the parts have.
@@ -129,6 +131,9 @@ export type OperationName = keyof typeof operations;
 /** Activation functions by their code: gelu is exact (erf), geluTanh the tanh approximation. */
 export const activationKinds = { silu: 0, gelu: 1, geluTanh: 2, relu: 3, reluSquared: 4 } as const;
 export type ActivationKind = keyof typeof activationKinds;
+
+/** What a sum may lose. `rounded`: in fast mode parts and sum travel as bf16, rounded once each. */
+export const sumKinds = { exact: 0, rounded: 1 } as const;
 
 export const normKinds = { rms: 0, layer: 1 } as const;
 export const headNormKinds = { none: 0, head: 1 } as const;

@@ -49,6 +49,25 @@ void softcap(const SoftcapArguments& arguments) {
   });
 }
 
+void round_all(const RoundArguments& arguments) {
+  each_vector(arguments.count, [&](size_t at, size_t count) ALWAYS_INLINE_LAMBDA {
+    const F value = load_n(arguments.values + at, count);
+    if (count == lanes) return store_bf16(arguments.halves + at, value);
+    uint16_t last[lanes];
+    store_bf16(last, value);
+    for (size_t i = 0; i < count; ++i) arguments.halves[at + i] = last[i];
+  });
+}
+
+void widen_all(const WidenArguments& arguments) {
+  each_vector(arguments.count, [&](size_t at, size_t count) ALWAYS_INLINE_LAMBDA {
+    if (count == lanes) return store(arguments.values + at, load_bf16(arguments.halves + at));
+    uint16_t last[lanes] = {};
+    for (size_t i = 0; i < count; ++i) last[i] = arguments.halves[at + i];
+    store_n(arguments.values + at, load_bf16(last), count);
+  });
+}
+
 /// Each lane keeps the first largest of its own values; indexes are exact as floats below 2^24, so
 /// they are those of vectors.
 Largest largest(const float* values, size_t count) {

@@ -41,6 +41,8 @@ Status CollectiveRegion::run(const Tools& tools) const noexcept {
   if (rows == 0) return {};
   switch (kind) {
     case CollectiveKind::sum: return sum(tools, rows);
+    case CollectiveKind::rounded_sum:
+      return room->group().all_sum(room->halves(), size_t{rows} * out.width, group::Element::bf16);
     case CollectiveKind::gather: return gather(tools, rows);
     case CollectiveKind::send: return send(tools, rows);
     case CollectiveKind::receive: return receive(tools, rows);

@@ -12,23 +12,28 @@ namespace cidery::cpu {
 /// the other.
 class CollectiveRoom {
  public:
-  /// `floats`: `most_rows` rows of the widest matrix that goes between ranks.
-  CollectiveRoom(group::Group& group, float* floats) : group_(group), floats_(floats) {
+  /// `floats`: `most_rows` rows of the widest matrix that goes between ranks; `halves`: of the
+  /// widest of which a rounded sum is made.
+  CollectiveRoom(group::Group& group, float* floats, uint16_t* halves)
+      : group_(group), floats_(floats), halves_(halves) {
     bytes_.resize(group.size());
   }
 
   group::Group& group() const noexcept { return group_; }
   float* floats() const noexcept { return floats_; }
+  uint16_t* halves() const noexcept { return halves_; }
   /// Of each rank's part, as the group takes them.
   std::vector<size_t>& bytes() noexcept { return bytes_; }
 
  private:
   group::Group& group_;
   float* floats_;
+  uint16_t* halves_;
   std::vector<size_t> bytes_;
 };
 
-enum class CollectiveKind { sum, gather, send, receive };
+/// `rounded_sum`: of the room's halves, which other steps fill and read.
+enum class CollectiveKind { sum, rounded_sum, gather, send, receive };
 
 /// What a rank does with the others. Runs on the step thread; a matrix that lies in one piece goes
 /// as it is.

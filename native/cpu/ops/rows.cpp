@@ -8,6 +8,9 @@
 namespace cidery::cpu {
 namespace {
 
+/// Rows that take all steps before others follow: what a step leaves the next one finds in cache.
+constexpr uint32_t rows_together = 16;
+
 /// Rows [first, first + count) on one thread.
 struct Run {
   const Tools& tools;
@@ -62,6 +65,18 @@ struct Run {
                                      step.out.groups + first * (inputs / activation_group)};
     step.quantize ? tools.kernels.quantize_rows(arguments) : tools.kernels.sum_groups(arguments);
   }
+  void operator()(const RoundStep& step) const noexcept {
+    for (uint32_t row = first; row < first + count; ++row) {
+      const size_t width = step.in.width;
+      tools.kernels.round({step.in.row(row), step.out + row * width, width});
+    }
+  }
+  void operator()(const WidenStep& step) const noexcept {
+    for (uint32_t row = first; row < first + count; ++row) {
+      const size_t width = step.out.width;
+      tools.kernels.widen({step.in + row * width, step.out.row(row), width});
+    }
+  }
 };
 
 /// About what a row of a step takes.
@@ -74,6 +89,8 @@ struct Cost {
   uint64_t operator()(const AddStep& step) const { return step.out.width / 8; }
   uint64_t operator()(const SelectStep& step) const { return step.out.width / 8; }
   uint64_t operator()(const PrepareStep& step) const { return step.in.width / 2; }
+  uint64_t operator()(const RoundStep& step) const { return step.in.width / 8; }
+  uint64_t operator()(const WidenStep& step) const { return step.out.width / 8; }
 };
 
 }  // namespace
@@ -86,9 +103,11 @@ void RowRegion::run(const Tools& tools) const noexcept {
   for (const RowStep& step : steps) cost += std::visit(Cost{}, step);
   const Division division = divide(rows, cost, tools.pool.threads());
   tools.pool.parallel_for(division.tasks, [&](uint32_t task, uint32_t thread) noexcept {
-    const uint32_t first = task * division.together;
-    const uint32_t count = std::min(division.together, rows - first);
-    for (const RowStep& step : steps) std::visit(Run{tools, first, count, thread}, step);
+    const uint32_t end = std::min((task + 1) * division.together, rows);
+    for (uint32_t first = task * division.together; first < end; first += rows_together) {
+      const uint32_t count = std::min(rows_together, end - first);
+      for (const RowStep& step : steps) std::visit(Run{tools, first, count, thread}, step);
+    }
   });
 }
 

@@ -53,8 +53,18 @@ struct PrepareStep {
   bool quantize;  // else the sums alone
 };
 
+/// What goes to a rounded sum and what comes of it: bf16, row behind row.
+struct RoundStep {
+  View in;
+  uint16_t* out;
+};
+struct WidenStep {
+  View out;
+  const uint16_t* in;
+};
+
 using RowStep = std::variant<AnglesStep, EmbedStep, NormStep, HeadsStep, ActivateStep, AddStep,
-                             SelectStep, PrepareStep>;
+                             SelectStep, PrepareStep, RoundStep, WidenStep>;
 
 struct RowRegion {
   program::Domain domain = program::Domain::tokens;
