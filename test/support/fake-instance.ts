@@ -29,6 +29,7 @@ export function fakePlan(ranks: number, kind: 'tensor' | 'pipeline' = 'tensor'):
 export const quietParts: Omit<InstanceParts, 'spawner' | 'clock' | 'knownAnswers'> = {
   randomBytes: (count) => new Uint8Array(count).fill(7),
   silenceMs: limits.rankStoppedMs,
+  groupBackend: 'tcp',
   cores: 8,
   onChange: () => {},
   onLog: () => {},
