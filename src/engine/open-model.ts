@@ -1,7 +1,7 @@
 import { CideryError, errorMessage } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { ModelManifest } from '../model/manifest.ts';
-import { cacheBytesPerPosition } from '../model/memory.ts';
+import { cacheBytesPerPosition, slotGrowthPositions } from '../model/memory.ts';
 import { buildModel, type Model } from '../model/model.ts';
 import { encodeProgram } from '../model/program-encoding.ts';
 import type { SplitRequest } from '../model/split/plan.ts';
@@ -48,8 +48,6 @@ export interface ModelGroup extends SplitRequest {
 
 /** A context shorter than this is of no use to anybody. */
 const leastContextPositions = 256;
-/** Positions by which an executor grows a slot: blocks of 16, and MLX arrays of 256. */
-const slotGrowthPositions = { cpu: 16, mlx: 256 } as const;
 
 /**
  * Loads a model, or a rank's part of one: config to program, program to addon, then every

@@ -21,6 +21,8 @@ export function fakePlan(ranks: number, kind: 'tensor' | 'pipeline' = 'tensor'):
     ranks,
     weightBytes: 1_000,
     cacheBytesPerPosition: 10,
+    wholeCacheBytesPerPosition: 10,
+    programs: [],
     contextLength: 128,
   };
 }
