@@ -59,7 +59,7 @@ function cutImpossible(): string | null {
 }
 
 const impossible = cutImpossible();
-if (impossible !== null) console.log(`// Skipped: ${impossible}`);
+if (impossible !== null) process.stdout.write(`// Skipped: ${impossible}\n`);
 
 test.skipIf(impossible !== null)(
   '`npm run chaos` cuts a rank off, kills one and stops one, in a network of its own',

@@ -61,7 +61,10 @@ test.each([
 
 /** What the system counts beyond the prediction is Node's own; the first has a tokenizer, too. */
 function checkProcesses({ ranks, plan }: InstanceView): void {
-  if (process.platform !== 'linux') return console.log('// Skipped: there is no /proc here');
+  if (process.platform !== 'linux') {
+    process.stdout.write('// Skipped: what processes take, as there is no /proc here\n');
+    return;
+  }
   for (const { rank, pid } of ranks.slice(1)) {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const residentBytes = Number(/^VmRSS:\s+(\d+) kB$/mu.exec(status)?.[1]) * 1_024;
