@@ -33,7 +33,7 @@ export function predictedMemory(plan: RankPlan, settings: Settings): RankMemory[
 }
 
 /** Of all ranks together. */
-export function totalBytes(ranks: readonly RankMemory[]): number {
+export function memoryOfRanks(ranks: readonly RankMemory[]): number {
   return ranks.reduce((sum, rank) => sum + bytesOf(rank), 0);
 }
 

@@ -1,6 +1,6 @@
 import type { DeploymentView, InstanceView } from './cluster-state.ts';
 import type { Instance } from './instance.ts';
-import { predictedMemory, totalBytes } from './predicted-memory.ts';
+import { predictedMemory, memoryOfRanks } from './predicted-memory.ts';
 import type { Member } from './rank-group.ts';
 
 /** An instance as `GET /cluster/v1/state` shows it. */
@@ -21,7 +21,7 @@ export function viewInstance(
       state.kind === 'failed' ? { code: state.error.code, message: state.error.message } : null,
     progress:
       state.kind === 'starting'
-        ? { doneBytes: state.doneBytes, totalBytes: state.totalBytes }
+        ? { doneBytes: state.doneBytes, memoryOfRanks: state.memoryOfRanks }
         : null,
     contextLength: opened?.contextLength ?? null,
     plan: {
@@ -29,7 +29,7 @@ export function viewInstance(
       ranks: plan.ranks,
       executor: instance.settings.executor,
       mode: instance.settings.precise ? 'precise' : 'fast',
-      predicted: { memoryBytes: totalBytes(predicted), ranks: predicted },
+      predicted: { memoryBytes: memoryOfRanks(predicted), ranks: predicted },
     },
     measured: {
       loadMs: opened?.loadMs ?? null,

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { afterEach, expect, test } from 'vitest';
 import type { InstanceView } from '../../src/node/cluster-state.ts';
 import type { CideryNode } from '../../src/node/node.ts';
-import { totalBytes } from '../../src/node/predicted-memory.ts';
+import { memoryOfRanks } from '../../src/node/predicted-memory.ts';
 import { optionsWith } from '../support/rank-session.ts';
 import { eventually, realNode } from '../support/real-node.ts';
 import { starterHome, starterModel } from '../support/starter-model.ts';
@@ -18,7 +18,7 @@ afterEach(() => node?.close());
 function shares({ ranks, plan }: InstanceView): number[] {
   const { predicted } = plan;
   return ranks.map(({ memoryBytes }, rank) => {
-    return memoryBytes / totalBytes(predicted.ranks.slice(rank, rank + 1));
+    return memoryBytes / memoryOfRanks(predicted.ranks.slice(rank, rank + 1));
   });
 }
 
@@ -52,7 +52,7 @@ test.each([
     node = realNode({ home: await starterHome(), defaults });
     const instance = await fillContext(node, least);
     expect(instance.plan.predicted.ranks.length).toBe(ranks);
-    expect(instance.plan.predicted.memoryBytes).toBe(totalBytes(instance.plan.predicted.ranks));
+    expect(instance.plan.predicted.memoryBytes).toBe(memoryOfRanks(instance.plan.predicted.ranks));
     for (const share of shares(instance)) expect(share).toBeLessThan(1.02);
     if (executor === 'cpu') checkProcesses(instance);
   },
@@ -68,7 +68,7 @@ function checkProcesses({ ranks, plan }: InstanceView): void {
   for (const { rank, pid } of ranks.slice(1)) {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     const residentBytes = Number(/^VmRSS:\s+(\d+) kB$/mu.exec(status)?.[1]) * 1_024;
-    const beyond = residentBytes - totalBytes(plan.predicted.ranks.slice(rank, rank + 1));
+    const beyond = residentBytes - memoryOfRanks(plan.predicted.ranks.slice(rank, rank + 1));
     expect(beyond).toBeGreaterThan(30 * 2 ** 20);
     expect(beyond).toBeLessThan(130 * 2 ** 20);
   }

@@ -1,6 +1,6 @@
 import { CideryError } from '../../base/error.ts';
 import type { ClusterState, InstanceView } from '../../node/cluster-state.ts';
-import { totalBytes } from '../../node/predicted-memory.ts';
+import { memoryOfRanks } from '../../node/predicted-memory.ts';
 import type { CommandContext } from '../context.ts';
 import { findNode, requireNode } from '../find-node.ts';
 import { formatBytes, formatDuration, type Output, table } from '../output.ts';
@@ -60,7 +60,7 @@ function rankRows({ plan, ranks }: InstanceView): string[][] {
     '',
     '',
     formatBytes(memoryBytes),
-    formatBytes(totalBytes(plan.predicted.ranks.slice(rank, rank + 1))),
+    formatBytes(memoryOfRanks(plan.predicted.ranks.slice(rank, rank + 1))),
     '',
     '',
     '',
