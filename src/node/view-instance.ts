@@ -21,7 +21,7 @@ export function viewInstance(
       state.kind === 'failed' ? { code: state.error.code, message: state.error.message } : null,
     progress:
       state.kind === 'starting'
-        ? { doneBytes: state.doneBytes, memoryOfRanks: state.memoryOfRanks }
+        ? { doneBytes: state.doneBytes, totalBytes: state.totalBytes }
         : null,
     contextLength: opened?.contextLength ?? null,
     plan: {

@@ -61,6 +61,7 @@ function cutImpossible(): string | null {
 const impossible = cutImpossible();
 if (impossible !== null) process.stdout.write(`// Skipped: ${impossible}\n`);
 
+// Skipped: there is no network here that could be cut; what stands above prints the reason.
 test.skipIf(impossible !== null)(
   '`npm run chaos` cuts a rank off, kills one and stops one, in a network of its own',
   async () => {
