@@ -22,7 +22,8 @@ export async function prepareMlxRing(settings: CiderySettings): Promise<Prepared
   const setUp = await run(join(root, 'scripts/setup.mjs'), '--for-tests');
   if (setUp.failed) return { name, absent: setUp.said };
   const module = pathToFileURL(join(root, 'dist/engine/load-addon.js')).href;
-  const script = `import { loadAddon } from '${module}'; console.log(loadAddon('ring').info().mlx);`;
+  const asked = "loadAddon('ring').info().mlx";
+  const script = `import { loadAddon } from '${module}'; console.log(${asked});`;
   const loaded = await run('--input-type=module', '--eval', script);
   if (loaded.failed) return { name, absent: `its addon does not load: ${loaded.said}` };
   const environment = { CIDERY_GROUP: 'unsealed-mlx-ring' };

@@ -20,8 +20,8 @@ const kinds = { mlx: 'mlx', cpu: 'cpu', ring: 'ring', addon: 'face' };
 const contents = { cpu: ['cpu'], mlx: ['mlx'], ring: ['cpu', 'mlx', 'ring'] };
 
 /**
- * The sources of an addon, by the folders of native/: mlx/, cpu/ and ring/ belong to some, addon/ is
- * their face, everything else is common to all.
+ * The sources of an addon, by the folders of native/: mlx/, cpu/ and ring/ belong to some, addon/
+ * is their face, everything else is common to all.
  * @param {string} root
  * @param {AddonName} addon
  * @returns {Source[]}
