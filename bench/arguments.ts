@@ -1,8 +1,15 @@
 import { parseArgs } from 'node:util';
 import { CideryError, errorMessage } from '../src/base/error.ts';
 
-export const peerNames = ['llama', 'mlx-lm'] as const;
+const peerNames = ['llama', 'mlx-lm', 'ring'] as const;
 export type PeerName = (typeof peerNames)[number];
+
+/** A measure, as the arguments name it. */
+interface Named {
+  readonly name: string;
+  /** What it can be compared with; the first unless told. */
+  readonly peers: readonly PeerName[];
+}
 
 export interface Arguments {
   readonly name: string;
@@ -22,30 +29,32 @@ export interface Arguments {
 }
 
 export const usage = `npm run bench -- NAME [--rounds N] [--json FILE] [--executor cpu|mlx]
-    [--threads N] [--precise] [--against llama,mlx-lm|none] [--model FILE]
+    [--threads N] [--precise] [--against llama,mlx-lm|ring|none] [--model FILE]
     [--cases N,N...] [--limit SECONDS]
 `;
 const defaultLimitS = 300;
 
 /** @throws CideryError `usage`, with the usage as its hint. */
-export function parseArguments(argv: readonly string[], names: readonly string[]): Arguments {
+export function parseArguments(argv: readonly string[], measures: readonly Named[]): Arguments {
   const { values, positionals } = parse(argv);
   const [name, ...rest] = positionals;
-  if (name === undefined || !names.includes(name) || rest.length > 0) {
-    throw wrong(`name one of ${names.join(', ')}`);
+  const measure = measures.find((known) => known.name === name);
+  if (measure === undefined || rest.length > 0) {
+    throw wrong(`name one of ${measures.map((known) => known.name).join(', ')}`);
   }
   const { executor } = values;
   if (executor !== undefined && executor !== 'cpu' && executor !== 'mlx') {
     throw wrong(`--executor is cpu or mlx, not ${executor}`);
   }
   return {
-    name,
+    name: measure.name,
     rounds: values.rounds === undefined ? null : positive('--rounds', values.rounds),
     json: values.json ?? null,
     executor: executor ?? null,
     threads: positive('--threads', values.threads ?? '1'),
     precise: values.precise ?? false,
-    against: peers(values.against ?? 'llama'),
+    against:
+      values.against === undefined ? measure.peers.slice(0, 1) : peers(values.against, measure),
     model: values.model ?? null,
     cases: values.cases?.split(',').map((text) => positive('--cases', text)) ?? null,
     limitMs: positive('--limit', values.limit ?? `${defaultLimitS}`) * 1_000,
@@ -75,12 +84,12 @@ function parse(argv: readonly string[]) {
   }
 }
 
-function peers(text: string): PeerName[] {
+function peers(text: string, measure: Named): PeerName[] {
   if (text === 'none') return [];
   return text.split(',').map((name) => {
-    const known = peerNames.find((peer) => peer === name);
-    if (known === undefined) throw wrong(`--against knows ${peerNames.join(', ')}, not '${name}'`);
-    return known;
+    const known = measure.peers.find((peer) => peer === name);
+    if (known !== undefined) return known;
+    throw wrong(`--against of ${measure.name} knows ${measure.peers.join(', ')}, not '${name}'`);
   });
 }
 

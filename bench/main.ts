@@ -11,9 +11,10 @@ import { load, machineBefore } from './machine/facts.ts';
 import { buildRoof, type Roof } from './machine/roof.ts';
 import { measures } from './measures/index.ts';
 import type { Bench } from './measures/measure.ts';
-import { Cidery } from './peers/cidery.ts';
+import { Cidery, type CiderySettings } from './peers/cidery.ts';
 import { prepareLlama } from './peers/llama.ts';
 import { prepareMlxLm } from './peers/mlx-lm.ts';
+import { prepareMlxRing } from './peers/mlx-ring.ts';
 import type { Prepared, Subject } from './peers/subject.ts';
 import { Recorder } from './recorder.ts';
 import { type Report, reportText } from './report.ts';
@@ -27,8 +28,7 @@ const modelsSchema = z.looseObject({
 const note = (line: string) => process.stderr.write(`${line}\n`);
 
 async function main(argv: readonly string[]): Promise<void> {
-  const names = measures.map(({ name }) => name);
-  const options = parseArguments(argv, names);
+  const options = parseArguments(argv, measures);
   const root = process.env['CIDERY_ROOT'];
   invariant(root !== undefined, 'bench/run.mjs names the checkout');
   const temporary = await mkdtemp(join(tmpdir(), 'cidery-bench-'));
@@ -55,10 +55,11 @@ async function runMeasure(options: Arguments, root: string, temporary: string): 
   const model = options.model === null ? await starterPath(root) : resolve(options.model);
   const { executor } = options;
   const version = await ownVersion(root);
-  const cidery = new Cidery({ root, home: join(temporary, 'home'), model, executor, version });
+  const settings = { root, home: join(temporary, 'home'), model, executor, version };
+  const cidery = new Cidery(settings);
   const subjects: Subject[] = [cidery];
   for (const name of options.against) {
-    const prepared = await preparePeer(name, root, model);
+    const prepared = await preparePeer(name, settings);
     if ('absent' in prepared) recorder.absent(prepared.name, 'everything', prepared.absent);
     else subjects.push(prepared);
   }
@@ -106,13 +107,16 @@ async function runMeasure(options: Arguments, root: string, temporary: string): 
 /** The starter model's own; other models that are measured have at least as much. */
 const maxContext = 8_192;
 
-function preparePeer(name: PeerName, root: string, model: string): Promise<Prepared> {
+function preparePeer(name: PeerName, settings: CiderySettings): Promise<Prepared> {
+  const { root, model } = settings;
   const cache = cacheFolder();
   switch (name) {
     case 'llama':
       return prepareLlama(root, cache, model);
     case 'mlx-lm':
       return prepareMlxLm(root, cache, model);
+    case 'ring':
+      return prepareMlxRing(settings);
   }
 }
 

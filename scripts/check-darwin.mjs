@@ -79,6 +79,7 @@ async function main() {
   const mlx = { include: join(folder, 'include'), lib: join(folder, 'lib'), wheel: unpacked };
   process.stdout.write(`${await checkAddon(context, compiler, 'cpu', undefined)}\n`);
   process.stdout.write(`${await checkAddon(context, compiler, 'mlx', mlx)}\n`);
+  process.stdout.write(`${await checkAddon(context, compiler, 'ring', mlx)}\n`);
 }
 
 let failed = 0;

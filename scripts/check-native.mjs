@@ -2,7 +2,7 @@
 // Builds the native tests and fuzzers as plain programs and runs them: `*_test.cpp` and
 // `fuzz_*.cpp` anywhere in native/, each with its own main, linked with everything that does not
 // know Node, the cpu executor among it, and with what else lies in native/test. One whose name
-// begins with `mlx` is linked with the mlx executor and helpers of such a name, too. With
+// begins with `mlx` is linked with the mlx executor and MLX's groups, too. With
 // `--sanitize` under the address and undefined behaviour sanitizers; with `--thread-sanitize` under
 // the thread sanitizer, what starts threads without the executors.
 import { mkdirSync } from 'node:fs';
@@ -23,8 +23,6 @@ import { addonSources, nativeTestHelpers, nativeTests } from './setup/sources.mj
 /** @typedef {import('./setup/mlx.mjs').Mlx} Mlx */
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
-/** @type {import('./setup/sources.mjs').AddonName[]} */
-const addonNames = ['cpu', 'mlx'];
 /** A fuzzer bounds itself; one that takes this long hangs. */
 const testTimeoutMs = 5 * 60_000;
 const sanitizers = words(
@@ -89,20 +87,15 @@ async function build({ context, compiler, extra, folder }, test, mlx) {
     source,
     object: join(folder, `${source.slice('native/'.length)}.o`),
     flags:
-      source.startsWith('native/mlx/') || needsMlx(source)
+      /^native\/(?:mlx|ring)\//u.test(source) || needsMlx(source)
         ? [...common, ...forMlx]
         : flagsOf(source),
     environment: `${compiler.identity} ${mlxIdentity(context)}`,
   });
-  const executors = withMlx === undefined ? addonNames.slice(0, 1) : addonNames;
-  const sources = executors
-    .flatMap((addon) => addonSources(root, addon))
+  const sources = addonSources(root, withMlx === undefined ? 'cpu' : 'ring')
     .filter(({ kind }) => kind !== 'face')
     .map(({ path }) => path);
-  const helpers = nativeTestHelpers(root).filter(
-    (helper) => withMlx !== undefined || !needsMlx(helper),
-  );
-  const tasks = [...new Set([...sources, ...helpers, test])]
+  const tasks = [...sources, ...nativeTestHelpers(root), test]
     .map(task)
     .flatMap((one) => forEachSet(context, one));
   await compileObjects(context, compiler, tasks);
@@ -114,7 +107,7 @@ async function build({ context, compiler, extra, folder }, test, mlx) {
   return program;
 }
 
-/** @param {string} source of a test or a helper */
+/** @param {string} source of a test */
 function needsMlx(source) {
   return basename(source).startsWith('mlx');
 }

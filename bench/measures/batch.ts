@@ -1,5 +1,12 @@
 import { perSecond } from '../statistics.ts';
-import { attempt, type Measure, recordRoof, wantedCases, withEngine } from './measure.ts';
+import {
+  attempt,
+  enginePeers,
+  type Measure,
+  recordRoof,
+  wantedCases,
+  withEngine,
+} from './measure.ts';
 
 const sizes = [1, 4, 16, 64] as const;
 /** Short, as this is about what is generated; the time of the prompts counts. */
@@ -11,6 +18,7 @@ export const batch: Measure = {
   name: 'batch',
   about: 'tokens a second of 1, 4, 16 and 64 sequences together, prompts of 16 included',
   rounds: 3,
+  peers: enginePeers,
   async round(bench, round) {
     const { recorder, threads, precise, limitMs } = bench;
     await recordRoof(bench, round, 'read', threads);

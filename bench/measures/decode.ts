@@ -2,6 +2,7 @@ import { ownName } from '../recorder.ts';
 import { perSecond } from '../statistics.ts';
 import {
   attempt,
+  enginePeers,
   type Measure,
   recordRoof,
   recordShare,
@@ -17,6 +18,7 @@ export const decode: Measure = {
   name: 'decode',
   about: 'tokens a second of one sequence, 64 tokens after prompts of 64, 512, 2048 and 8192',
   rounds: 5,
+  peers: enginePeers,
   async round(bench, round) {
     const { recorder, threads, precise, contextLength, limitMs } = bench;
     // The deepest prompt leaves room for what is generated after it.

@@ -1,4 +1,5 @@
 import { errorMessage } from '../../src/base/error.ts';
+import type { PeerName } from '../arguments.ts';
 import type { Roof } from '../machine/roof.ts';
 import type { Cidery, ModelFacts } from '../peers/cidery.ts';
 import type { Engine, Needs, Subject } from '../peers/subject.ts';
@@ -35,8 +36,13 @@ export interface Measure {
   readonly about: string;
   /** Rounds unless told; 1 where nothing varies. */
   readonly rounds: number;
+  /** What it can be compared with; the first unless told. */
+  readonly peers: readonly PeerName[];
   round(bench: Bench, round: number): Promise<void>;
 }
+
+/** Engines like ours. */
+export const enginePeers = ['llama', 'mlx-lm'] as const;
 
 /** Those of a measure's cases that are wanted. */
 export function wantedCases(bench: Bench, all: readonly number[]): number[] {

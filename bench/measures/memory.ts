@@ -3,7 +3,7 @@ import { CideryServer } from '../peers/cidery-server.ts';
 import type { Subject } from '../peers/subject.ts';
 import { peakMemory } from '../processes/memory.ts';
 import { ownName } from '../recorder.ts';
-import { attempt, type Bench, type Measure, withEngine } from './measure.ts';
+import { attempt, enginePeers, type Bench, type Measure, withEngine } from './measure.ts';
 
 const sequences = 4;
 const defaultPositions = 2_048;
@@ -15,6 +15,7 @@ export const memory: Measure = {
   name: 'memory',
   about: 'peak PSS of daemon and rank with 4 sequences of 2048 positions',
   rounds: 1,
+  peers: enginePeers,
   async round(bench, round) {
     const { recorder, precise, cidery } = bench;
     const positions = bench.cases?.[0] ?? defaultPositions;

@@ -1,6 +1,6 @@
 import { startBusyCore } from '../processes/busy-core.ts';
 import { perSecond } from '../statistics.ts';
-import { attempt, type Measure, withEngine } from './measure.ts';
+import { attempt, enginePeers, type Measure, withEngine } from './measure.ts';
 
 const promptTokens = 512;
 const tokens = 64;
@@ -15,6 +15,7 @@ export const neighbour: Measure = {
   name: 'neighbour',
   about: '1 and 2 threads on a free machine, 2 beside a busy core; --threads does not count',
   rounds: 3,
+  peers: enginePeers,
   async round(bench, round) {
     const { recorder, precise, limitMs } = bench;
     for (const { name, threads, busy } of settings) {

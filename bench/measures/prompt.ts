@@ -1,6 +1,7 @@
 import { perSecond } from '../statistics.ts';
 import {
   attempt,
+  enginePeers,
   type Measure,
   recordRoof,
   recordShare,
@@ -15,6 +16,7 @@ export const prompt: Measure = {
   name: 'prompt',
   about: 'prompt tokens a second, prompts of 64, 512 and 2048',
   rounds: 5,
+  peers: enginePeers,
   async round(bench, round) {
     const { recorder, threads, precise, contextLength, limitMs, facts } = bench;
     const cases = wantedCases(bench, lengths)

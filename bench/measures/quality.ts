@@ -5,7 +5,7 @@ import type { EngineProcess } from '../peers/engine-process.ts';
 import type { Subject } from '../peers/subject.ts';
 import { ownName } from '../recorder.ts';
 import { readLogits, scoreRow } from './logits-file.ts';
-import { attempt, type Bench, type Measure, withEngine } from './measure.ts';
+import { attempt, enginePeers, type Bench, type Measure, withEngine } from './measure.ts';
 
 /** Tokens of a window; each but the first is predicted from those before it. */
 const windowTokens = 257;
@@ -20,6 +20,7 @@ export const quality: Measure = {
   name: 'quality',
   about: 'perplexity and top token of `fast` against `precise` over 4096 positions of real text',
   rounds: 1,
+  peers: enginePeers,
   async round(bench, round) {
     await attempt(bench, ownName, 'real text', () => compareModes(bench, round));
     const mlx = bench.subjects.find(({ name }) => name === 'mlx-lm');

@@ -2,7 +2,14 @@ import { ownName } from '../recorder.ts';
 import { CideryServer, type Stream } from '../peers/cidery-server.ts';
 import type { Subject } from '../peers/subject.ts';
 import { gaps, median, perSecond, quantile } from '../statistics.ts';
-import { attempt, type Bench, type Measure, wantedCases, withEngine } from './measure.ts';
+import {
+  attempt,
+  enginePeers,
+  type Bench,
+  type Measure,
+  wantedCases,
+  withEngine,
+} from './measure.ts';
 import { measureJoining } from './serve-joining.ts';
 import { measureOverhead } from './serve-overhead.ts';
 
@@ -17,6 +24,7 @@ export const serve: Measure = {
   name: 'serve',
   about: '1, 4 and 16 streaming clients over HTTP; joining a full batch; what HTTP adds',
   rounds: 3,
+  peers: enginePeers,
   async round(bench, round) {
     const { threads, precise } = bench;
     const counts = wantedCases(bench, clientCounts);

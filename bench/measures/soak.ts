@@ -2,7 +2,7 @@ import { seededNumbers } from '../../test/support/seeded-numbers.ts';
 import { CideryServer } from '../peers/cidery-server.ts';
 import { treeMemory } from '../processes/memory.ts';
 import { ownName } from '../recorder.ts';
-import { attempt, type Bench, type Measure } from './measure.ts';
+import { attempt, enginePeers, type Bench, type Measure } from './measure.ts';
 
 const clients = 12;
 const defaultSeconds = 1_200;
@@ -22,6 +22,7 @@ export const soak: Measure = {
   name: 'soak',
   about: 'memory before and after 20 minutes of mixed load (--cases: seconds)',
   rounds: 1,
+  peers: enginePeers,
   async round(bench, round) {
     const seconds = bench.cases?.[0] ?? defaultSeconds;
     const name = `${seconds} s of mixed load`;

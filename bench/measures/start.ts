@@ -1,4 +1,4 @@
-import { attempt, type Measure } from './measure.ts';
+import { attempt, enginePeers, type Measure } from './measure.ts';
 
 const text = 'The capital of France is';
 
@@ -7,6 +7,7 @@ export const start: Measure = {
   name: 'start',
   about: 'milliseconds from the command to the first token, caches warm',
   rounds: 5,
+  peers: enginePeers,
   async round(bench, round) {
     const { recorder, threads, precise, limitMs } = bench;
     const prompt = { text, ids: bench.prompts.next(5) };

@@ -17,6 +17,11 @@ export interface CiderySettings {
   readonly model: string;
   readonly executor: string | null;
   readonly version: string;
+  /** The product in another setting beside itself: a name, and variables of its environment. */
+  readonly variant?: {
+    readonly name: string;
+    readonly environment: Readonly<Record<string, string>>;
+  };
 }
 
 export interface ModelFacts {
@@ -42,12 +47,13 @@ const planSchema = z.looseObject({
 
 /** The product, as its users start it: dist/cli/main.js in processes of its own. */
 export class Cidery implements Subject {
-  readonly name = ownName;
+  readonly name: string;
   readonly maxSequences = 64;
   readonly #settings: CiderySettings;
 
   constructor(settings: CiderySettings) {
     this.#settings = settings;
+    this.name = settings.variant?.name ?? ownName;
   }
 
   get version(): string {
@@ -82,11 +88,11 @@ export class Cidery implements Subject {
   }
 
   command(name: string, args: readonly string[]): Command {
-    const { root, home } = this.#settings;
+    const { root, home, variant } = this.#settings;
     return {
       program: process.execPath,
       args: [join(root, 'dist/cli/main.js'), name, ...args],
-      environment: { CIDERY_HOME: home },
+      environment: { CIDERY_HOME: home, ...variant?.environment },
     };
   }
 

@@ -181,6 +181,10 @@ group::GroupOptions read_group(const Napi::Value& options) {
   return group;
 }
 
+std::string read_backend(const Napi::Value& group) {
+  return text(object(group, "group").Get("backend"), "backend");
+}
+
 std::vector<load::ParameterSource> read_sources(const Napi::Value& sources) {
   return list<load::ParameterSource>(sources, "sources", read_source);
 }

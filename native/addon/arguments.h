@@ -11,6 +11,7 @@ namespace cidery::addon {
 EngineSetup read_setup(const Napi::Value& options);
 std::vector<load::ParameterSource> read_sources(const Napi::Value& sources);
 group::GroupOptions read_group(const Napi::Value& options);
+std::string read_backend(const Napi::Value& group);
 uint64_t read_handle(const Napi::Value& handle);
 std::string read_text(const Napi::Value& value, const char* what);
 /// A copy: the caller's array may change afterwards.

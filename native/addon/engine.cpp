@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "addon/executors.h"
+#include "addon/groups.h"
 #include "program/plan_channel.h"
 #include "program/plan_encoding.h"
 
@@ -43,7 +44,8 @@ void Engine::load(const std::vector<load::ParameterSource>& sources) {
   remember_memory();
 }
 
-void Engine::join(std::unique_ptr<group::Listener> listener, const group::GroupOptions& options) {
+void Engine::join(const std::string& backend, std::unique_ptr<group::Listener> listener,
+                  const group::GroupOptions& options) {
   if (bound_ || group_ != nullptr) {
     throw Error("engine_state", "a group is joined once, before bind");
   }
@@ -51,7 +53,7 @@ void Engine::join(std::unique_ptr<group::Listener> listener, const group::GroupO
     throw Error("engine_state", "the program is that of rank " + std::to_string(rank_) + " of " +
                                     std::to_string(ranks_));
   }
-  std::unique_ptr<group::Group> group = group::connect_tcp(std::move(listener), options);
+  std::unique_ptr<group::Group> group = open_group(backend, std::move(listener), options);
   group::Group* const joined = group.get();
   executor_->join(std::move(group));
   const std::lock_guard lock(mutex_);

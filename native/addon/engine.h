@@ -37,8 +37,9 @@ class Engine {
   /// Throws Error `engine_state` after `bind`, `arguments_invalid`, and what reading files throws.
   void load(const std::vector<load::ParameterSource>& sources);
   /// Connects to the other ranks of the program, before `bind`. Throws Error `engine_state`, what
-  /// group::connect_tcp throws.
-  void join(std::unique_ptr<group::Listener> listener, const group::GroupOptions& options);
+  /// open_group throws.
+  void join(const std::string& backend, std::unique_ptr<group::Listener> listener,
+            const group::GroupOptions& options);
   /// All ranks at the same time. Throws Error `engine_state` the second time or where ranks are
   /// missing, `parameter_missing`, `rank_disagrees` where they were opened with other settings, a
   /// group's code.

@@ -51,7 +51,11 @@ std::map<std::string, std::string> build_facts() {
     throw Error("addon_library_mismatch",
                 "the addon was compiled against another MLX than " + version);
   }
+#ifdef CIDERY_WITH_RING
+  facts["addon"] = "ring";
+#else
   facts["addon"] = "mlx";
+#endif
   facts["mlx"] = version;
   facts["gpu"] = mlx::core::gpu::is_available() ? "true" : "false";
 #else

@@ -91,9 +91,10 @@ Napi::Value close_listener(const Napi::CallbackInfo& info) {
 Napi::Value join_group(const Napi::CallbackInfo& info) {
   Session& engine = session(info);
   const group::GroupOptions options = read_group(info[2]);
+  const std::string backend = read_backend(info[2]);
   const std::shared_ptr<Door> door = held(info).doors.take(read_handle(info[1]));
-  return engine.submit(info.Env(), [door, options](Engine& engine) {
-    engine.join(std::move(door->listener), options);
+  return engine.submit(info.Env(), [door, options, backend](Engine& engine) {
+    engine.join(backend, std::move(door->listener), options);
     return std::nullopt;
   });
 }

@@ -18,7 +18,7 @@
 #include "group/crypto.h"
 #include "group/group.h"
 #ifdef CIDERY_WITH_MLX
-#include "test/mlx_distributed_group.h"
+#include "ring/ring_group.h"
 #endif
 
 namespace cidery::bench {
@@ -142,27 +142,16 @@ int run_backend(const Options& what) {
     listeners.push_back(group::listen("127.0.0.1"));
     options.addresses.push_back({"127.0.0.1", listeners.back()->port()});
   }
-  if (!what.ring) {
-    const auto open = [&](uint32_t rank) {
-      options.rank = rank;
-      return group::connect_tcp(std::move(listeners[rank]), options);
-    };
-    return run_ranks(open, what);
-  }
-#ifdef CIDERY_WITH_MLX
-  listeners.clear();
-  const test::RingHosts hosts(options.addresses);
   const auto open = [&](uint32_t rank) {
+    options.rank = rank;
+#ifdef CIDERY_WITH_MLX
     // The ring has no time limits.
-    ::alarm(120);
-    hosts.set_environment(rank);
-    return test::open_mlx_group("ring");
+    if (what.ring) ::alarm(120);
+    if (what.ring) return ring::connect_ring(std::move(listeners[rank]), options);
+#endif
+    return group::connect_tcp(std::move(listeners[rank]), options);
   };
   return run_ranks(open, what);
-#else
-  std::fprintf(stderr, "compiled without MLX\n");
-  return 1;
-#endif
 }
 
 }  // namespace
@@ -182,6 +171,12 @@ int main(int count, char** arguments) {
     what.step = text == "step";
     what.large = text == "large";
   }
+#ifndef CIDERY_WITH_MLX
+  if (what.ring) {
+    std::fprintf(stderr, "compiled without MLX\n");
+    return 1;
+  }
+#endif
   if (what.small && what.large && !what.ring) cidery::bench::seal_alone();
   return cidery::bench::run_backend(what);
 }

@@ -29,6 +29,7 @@ struct GroupOptions {
   uint32_t silence_ms = 3'000;      // a peer from which nothing was heard for so long is lost
   uint32_t wait_ms = 120'000;       // longest wait for a peer that is alive and sends no data
   size_t kept_bytes = most_kept_bytes;  // of messages that peers have not taken yet
+  bool own_cores = true;  // ranks of one host keep the threads that call to a share of its cores
 };
 
 enum class Element : uint32_t { f32 = 0, bf16 = 1 };
@@ -55,6 +56,9 @@ class Group {
   /// `mine` may lie at its place within `out`.
   virtual Status all_gather(const void* mine, void* out,
                             const std::vector<size_t>& bytes) noexcept = 0;
+  /// As `all_gather`, but `root` alone gets the parts; elsewhere `out` is not used.
+  virtual Status gather(const void* mine, void* out, const std::vector<size_t>& bytes,
+                        uint32_t root) noexcept;
   virtual Status broadcast(void* data, size_t bytes, uint32_t root) noexcept = 0;
   virtual Status send(const void* data, size_t bytes, uint32_t to) noexcept = 0;
   virtual Status receive(void* data, size_t bytes, uint32_t from) noexcept = 0;

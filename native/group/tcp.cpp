@@ -457,7 +457,7 @@ std::unique_ptr<Group> connect_tcp(std::unique_ptr<Listener> listener,
     throw Error("group_connect_failed",
                 why.ok() ? "not every rank has connected to all others in time" : why.message);
   }
-  group->take_cores(options);
+  if (options.own_cores) group->take_cores(options);
   return group;
 }
 

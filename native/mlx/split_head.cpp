@@ -70,10 +70,22 @@ void expect(const Status& status) {
 
 }  // namespace
 
+/// Returns the bytes of all messages.
+size_t SplitHead::size_messages(const HeadRows& rows) {
+  size_t all = 0;
+  sizes_.assign(parts_.size(), 0);
+  for (size_t rank = 1; rank < parts_.size(); ++rank) {
+    sizes_[rank] = message_bytes(rows, parts_[rank]);
+    all += sizes_[rank];
+  }
+  return all;
+}
+
 void SplitHead::report(const HeadRows& rows) {
   const program::VocabularyPart& part = parts_[group_.rank()];
-  message_.resize(message_bytes(rows, part));
-  std::byte* entry = message_.data();
+  size_messages(rows);
+  messages_.resize(sizes_[group_.rank()]);
+  std::byte* entry = messages_.data();
   const size_t count = rows.sequences.size();
   for (size_t row = 0; row < count; ++row) {
     const program::PlannedSequence& sequence = *rows.sequences[row];
@@ -88,7 +100,7 @@ void SplitHead::report(const HeadRows& rows) {
     }
     entry += entry_bytes(sequence, part);
   }
-  expect(group_.send(message_.data(), message_.size(), 0));
+  expect(group_.gather(messages_.data(), nullptr, sizes_, 0));
 }
 
 void SplitHead::collect(const HeadRows& rows, std::span<float> logits,
@@ -99,16 +111,19 @@ void SplitHead::collect(const HeadRows& rows, std::span<float> logits,
     if (program::wants_largest(*rows.sequences[row])) largest[row] = largest_of(own, 0);
     else std::memcpy(row_of(logits, count, row).data(), own.data(), own.size_bytes());
   }
-  for (uint32_t rank = 1; rank < parts_.size(); ++rank) take(rows, rank, logits, largest);
+  messages_.resize(size_messages(rows));
+  expect(group_.gather(nullptr, messages_.data(), sizes_, 0));
+  const std::byte* message = messages_.data();
+  for (uint32_t rank = 1; rank < parts_.size(); message += sizes_[rank++]) {
+    take(rows, rank, message, logits, largest);
+  }
 }
 
-/// Receives what `rank` reports and joins it with what there is of the ranks before it.
-void SplitHead::take(const HeadRows& rows, uint32_t rank, std::span<float> logits,
-                     std::span<LargestLogit> largest) {
+/// Joins what `rank` reports with what there is of the ranks before it.
+void SplitHead::take(const HeadRows& rows, uint32_t rank, const std::byte* message,
+                     std::span<float> logits, std::span<LargestLogit> largest) {
   const program::VocabularyPart& part = parts_[rank];
-  message_.resize(message_bytes(rows, part));
-  expect(group_.receive(message_.data(), message_.size(), rank));
-  const std::byte* entry = message_.data();
+  const std::byte* entry = message;
   const size_t count = rows.sequences.size();
   for (size_t row = 0; row < count; ++row) {
     Digest theirs;

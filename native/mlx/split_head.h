@@ -39,12 +39,14 @@ class SplitHead {
   void collect(const HeadRows& rows, std::span<float> logits, std::span<LargestLogit> largest);
 
  private:
-  void take(const HeadRows& rows, uint32_t rank, std::span<float> logits,
+  size_t size_messages(const HeadRows& rows);
+  void take(const HeadRows& rows, uint32_t rank, const std::byte* message, std::span<float> logits,
             std::span<LargestLogit> largest);
 
   group::Group& group_;
   const std::vector<program::VocabularyPart> parts_;
-  std::vector<std::byte> message_;
+  std::vector<size_t> sizes_;        // of each rank's message; rank 0 has none
+  std::vector<std::byte> messages_;  // on rank 0 all, one behind the other, else the own one
 };
 
 }  // namespace cidery::mlx

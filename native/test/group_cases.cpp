@@ -77,6 +77,9 @@ uint32_t run_round(Group& group, uint32_t seed, size_t most_bytes, Adding adding
   expect(group.all_gather(from, gathered.data(), widths).ok() && gathered == all);
 
   const uint32_t root = random() % size;
+  Bytes at_root(rank == root ? all.size() : 0);
+  expect(group.gather(mine.data(), at_root.data(), widths, root).ok());
+  expect(rank != root || at_root == all);
   const Bytes plan = random_bytes(random() % (most_bytes + 1), seed);
   Bytes told = rank == root ? plan : Bytes(plan.size());
   expect(group.broadcast(told.data(), told.size(), root).ok() && told == plan);

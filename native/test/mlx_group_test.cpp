@@ -2,12 +2,13 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <cstdlib>
+#include <functional>
 
 #include "group/crypto.h"
+#include "ring/mlx_group.h"
+#include "ring/ring_group.h"
 #include "test/check.h"
 #include "test/group_cases.h"
-#include "test/mlx_distributed_group.h"
 
 /// MLX's ring does what the cases ask for, and the group over sockets says the same as the ring.
 /// Each rank is a process, because the library has one group in each.
@@ -21,11 +22,13 @@ using Bytes = std::vector<std::byte>;
 /// The ring has no time limits: a rank that takes longer than this is ended by the system.
 constexpr unsigned patience_s = 60;
 
-/// Does `work(rank)` in a process a rank, each of which can only fail or end in time.
+using Connect = std::function<std::unique_ptr<Group>()>;
+
+/// Does `work(rank, connect)` in a process a rank, each of which can only fail or end in time;
+/// `connect` joins it to the ring.
 template <class Work>
 void in_processes(uint32_t size, const std::string& name, Work&& work) {
-  // Ports that were free just now.
-  const RingHosts hosts(Doors(size, {}).options.addresses);
+  Doors doors(size, {});
   std::fflush(nullptr);
   std::vector<pid_t> children;
   for (uint32_t r = 0; r < size; ++r) {
@@ -34,10 +37,10 @@ void in_processes(uint32_t size, const std::string& name, Work&& work) {
     ::alarm(patience_s);
     // The ring writes to ends that are closed.
     std::signal(SIGPIPE, SIG_IGN);
-    hosts.set_environment(r);
+    doors.options.rank = r;
     tally = {};
     try {
-      work(r);
+      work(r, [&] { return ring::connect_ring(std::move(doors.listeners[r]), doors.options); });
     } catch (const std::exception& error) {
       check(false, name + ": " + error.what());
     }
@@ -118,8 +121,8 @@ void compare(Group& ring, Group& tcp) {
 
 void check_ring(uint32_t size) {
   Doors doors(size, {});
-  in_processes(size, "ring", [&](uint32_t rank) {
-    const auto ring = open_mlx_group("ring");
+  in_processes(size, "ring", [&](uint32_t rank, const Connect& connect) {
+    const auto ring = connect();
     check(ring->rank() == rank && ring->size() == size, "the ring's rank");
     const uint32_t wrong = make_calls(*ring, 10, 60'000, Adding::in_any_order);
     check(wrong == 0, "ring: " + std::to_string(wrong) + " calls went wrong");
@@ -129,8 +132,8 @@ void check_ring(uint32_t size) {
 }
 
 void check_lost_peer() {
-  in_processes(2, "a peer leaves", [](uint32_t rank) {
-    const auto ring = open_mlx_group("ring");
+  in_processes(2, "a peer leaves", [](uint32_t rank, const Connect& connect) {
+    const auto ring = connect();
     float value = 1;
     check(ring->all_sum(&value, 1, Element::f32).ok() && value == 2, "while both are there");
     if (rank == 1) return;
@@ -142,17 +145,27 @@ void check_lost_peer() {
 }
 
 void check_own_failures() {
-  in_processes(2, "failures of its own", [](uint32_t rank) {
-    const auto ring = open_mlx_group("ring");
+  in_processes(2, "failures of its own", [](uint32_t rank, const Connect& connect) {
+    const auto ring = connect();
     float value = 1;
     check(ring->all_sum(&value, 1, Element::f32).ok(), "at first");
     ring->fail({"rank_disagrees", "it has other activations"});
     check(ring->send(&value, 4, rank).code == "rank_disagrees", "what ends it stays");
   });
-  in_processes(1, "no environment", [](uint32_t) {
-    ::unsetenv("MLX_HOSTFILE");
-    check_throws("group_connect_failed", "nobody says where", [] { open_mlx_group("ring"); });
+  in_processes(1, "no environment", [](uint32_t, const Connect&) {
+    check_throws("group_connect_failed", "nobody says where",
+                 [] { ring::open_mlx_group("ring"); });
   });
+}
+
+/// Whose addresses others could reach, nobody joins.
+void check_loopback_alone() {
+  for (const char* host : {"192.0.2.1", "0.0.0.0", "::1", "localhost", "127.0.0.1.example"}) {
+    group::GroupOptions options;
+    options.addresses = {{"127.0.0.1", 1}, {host, 2}};
+    check_throws("group_unavailable", std::string("not on ") + host,
+                 [&] { ring::connect_ring(group::listen("127.0.0.1"), options); });
+  }
 }
 
 }  // namespace
@@ -160,11 +173,12 @@ void check_own_failures() {
 
 int main() {
   using namespace cidery::test;
-  if (!mlx_can_group("ring") || !cidery::group::crypto_available()) {
+  if (!cidery::ring::mlx_can_group("ring") || !cidery::group::crypto_available()) {
     std::printf("mlx_group: 0 passed, 0 failed, skipped: no ring in this MLX, or no libcrypto\n");
     return 0;
   }
-  for (const uint32_t size : {2u, 3u}) check_ring(size);
+  for (const uint32_t size : {2u, 3u, 4u}) check_ring(size);
+  check_loopback_alone();
   check_lost_peer();
   check_own_failures();
   return summary("mlx_group");

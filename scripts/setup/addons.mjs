@@ -23,7 +23,11 @@ const loadTimeoutMs = 60_000;
  * What an addon's face is told about the executors behind it; MLX's flags say it for MLX.
  * @type {Record<AddonName, readonly string[]>}
  */
-const faceFlags = { cpu: ['-DCIDERY_WITH_CPU=1'], mlx: [] };
+const faceFlags = {
+  cpu: ['-DCIDERY_WITH_CPU=1'],
+  mlx: [],
+  ring: ['-DCIDERY_WITH_CPU=1', '-DCIDERY_WITH_RING=1'],
+};
 
 /**
  * Where an addon lies.
@@ -59,7 +63,7 @@ export async function buildAddon(context, addon) {
   const compiler = await findCompiler(context);
   if (compiler === undefined) throw noCompilerError(context);
   const key = sourceKey(context, addon);
-  const mlx = addon === 'mlx' ? await findMlx(context) : undefined;
+  const mlx = addon === 'cpu' ? undefined : await findMlx(context);
   const tasks = objectTasks(context, compiler, addon, mlx);
   if (tasks.length === 0) {
     throw new SetupError(
@@ -84,7 +88,7 @@ export async function buildAddon(context, addon) {
 }
 
 /**
- * The objects of an addon. Those that both addons share are made once.
+ * The objects of an addon. Those that several addons share are made once.
  * @param {Context} context
  * @param {Compiler} compiler
  * @param {AddonName} addon
@@ -94,14 +98,15 @@ export async function buildAddon(context, addon) {
 export function objectTasks(context, compiler, addon, mlx) {
   const forMlx = mlx === undefined ? [] : mlxFlags(mlx);
   return addonSources(context.root, addon).flatMap(({ path, kind }) => {
-    const variant = kind === 'common' ? 'common' : addon;
+    const variant = kind === 'face' ? addon : kind;
+    const seesMlx = variant === 'mlx' || variant === 'ring';
     const own = kind === 'face' ? [...nodeFlags(context.root), ...faceFlags[addon]] : [];
     const flags = [...compileFlags(context.platform), ...own];
     return forEachSet(context, {
       source: path,
       object: join(context.build, 'objects', variant, `${path.slice('native/'.length)}.o`),
-      flags: variant === 'mlx' ? [...flags, ...forMlx] : flags,
-      environment: `${compiler.identity} ${variant === 'mlx' ? mlxIdentity(context) : ''}`,
+      flags: seesMlx ? [...flags, ...forMlx] : flags,
+      environment: `${compiler.identity} ${seesMlx ? mlxIdentity(context) : ''}`,
     });
   });
 }
@@ -164,10 +169,10 @@ async function tryToLoad(context, path, name) {
  */
 function sourceKey(context, addon) {
   const { root, platform } = context;
-  const needsMlx = addon === 'mlx';
+  const needsMlx = addon !== 'cpu';
   return hashOf([
     hashOfFiles(root, nativeFiles(root)),
-    ...(addon === 'cpu' ? instructionSets(context).flatMap(({ flags }) => flags) : []),
+    ...(addon !== 'mlx' ? instructionSets(context).flatMap(({ flags }) => flags) : []),
     ...compileFlags(platform),
     ...nodeFlags(root),
     ...linkFlags(platform, undefined),

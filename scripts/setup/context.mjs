@@ -66,7 +66,8 @@ export function buildFolder(root, { env, platform, arch }) {
 
 /**
  * The addons that a machine needs: `cpu` everywhere; `mlx` where there is a GPU that it drives,
- * where it is asked for, and for tests, as the oracle of `cpu`.
+ * where it is asked for, and for tests, as the oracle of `cpu`; `ring` for tests, as the oracle of
+ * our group.
  * @param {Pick<Machine, 'env' | 'platform' | 'arch'>} machine
  * @param {boolean} forTests
  * @returns {import('./sources.mjs').AddonName[]}
@@ -74,7 +75,8 @@ export function buildFolder(root, { env, platform, arch }) {
 export function neededAddons({ env, platform, arch }, forTests) {
   const hasGpu = platform === 'darwin' && arch === 'arm64';
   const isAsked = env['CIDERY_EXECUTOR'] === 'mlx';
-  return hasGpu || isAsked || forTests ? ['cpu', 'mlx'] : ['cpu'];
+  if (forTests) return ['cpu', 'mlx', 'ring'];
+  return hasGpu || isAsked ? ['cpu', 'mlx'] : ['cpu'];
 }
 
 /** The file that tells a launcher that a build folder is complete, and of what it was made. */

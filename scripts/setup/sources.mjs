@@ -1,21 +1,27 @@
 import { filesBelow } from './hash.mjs';
 
 /**
- * A source file and how it is compiled: `common` goes into both addons as it is; `mlx` and `cpu`
- * only into one; `face` is compiled for each of them.
+ * A source file and how it is compiled: `common` goes into all addons as it is; `mlx`, `cpu` and
+ * `ring` only into those that hold them; `face` is compiled for each.
  *
- * @typedef {{ path: string, kind: 'common' | 'mlx' | 'cpu' | 'face' }} Source
- * @typedef {'cpu' | 'mlx'} AddonName
+ * @typedef {{ path: string, kind: 'common' | 'mlx' | 'cpu' | 'ring' | 'face' }} Source
+ * @typedef {'cpu' | 'mlx' | 'ring'} AddonName
  */
 
 /** Folders of native/ that are no part of an addon. */
 const otherFolders = new Set(['test', 'bench']);
 /** @type {Record<string, Source['kind']>} */
-const kinds = { mlx: 'mlx', cpu: 'cpu', addon: 'face' };
+const kinds = { mlx: 'mlx', cpu: 'cpu', ring: 'ring', addon: 'face' };
+/**
+ * What each addon holds besides what is common. `ring` is for tests and the bench alone: MLX's
+ * groups, which are neither authenticated nor encrypted, under both executors.
+ * @type {Record<AddonName, readonly Source['kind'][]>}
+ */
+const contents = { cpu: ['cpu'], mlx: ['mlx'], ring: ['cpu', 'mlx', 'ring'] };
 
 /**
- * The sources of an addon, by the folders of native/: mlx/ and cpu/ belong to one addon, addon/ is
- * its face, everything else is common to both.
+ * The sources of an addon, by the folders of native/: mlx/, cpu/ and ring/ belong to some, addon/
+ * is their face, everything else is common to all.
  * @param {string} root
  * @param {AddonName} addon
  * @returns {Source[]}
@@ -24,7 +30,7 @@ export function addonSources(root, addon) {
   return filesBelow(root, 'native')
     .filter((path) => path.endsWith('.cpp') && !isTest(path))
     .map((path) => ({ path, kind: kinds[path.split('/')[1] ?? ''] ?? 'common' }))
-    .filter(({ kind }) => kind === 'common' || kind === 'face' || kind === addon);
+    .filter(({ kind }) => kind === 'common' || kind === 'face' || contents[addon].includes(kind));
 }
 
 /**

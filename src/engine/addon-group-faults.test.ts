@@ -233,7 +233,8 @@ describe('calls that a rank refuses', () => {
     if (engine === undefined || rank === undefined) throw new Error('no rank');
     expect(await codeOf(rank.call('bind', engine))).toBe('engine_state');
     const { handle, port } = await rank.call('listenGroup', '127.0.0.1');
-    const group = { rank: 0, key: new Uint8Array(32), connectMs: 10, silenceMs, waitMs: 10 };
+    const limits = { connectMs: 10, silenceMs, waitMs: 10 };
+    const group = { rank: 0, backend: 'tcp', key: new Uint8Array(32), ...limits } as const;
     const address = { host: '127.0.0.1', port };
     const alone = { ...group, addresses: [address] };
     expect(await codeOf(rank.call('joinGroup', engine, handle, alone))).toBe('engine_state');

@@ -6,6 +6,7 @@ import { type CompiledChild, compileChild } from '../../test/support/compile-chi
 import { RankProcess } from '../../test/support/rank-process.ts';
 import { RankTeam, type TeamOptions, tinyManifest } from '../../test/support/rank-team.ts';
 import { buildModel } from '../model/model.ts';
+import type { AddonName } from './load-addon.ts';
 import {
   greedySampler,
   type PlannedSequence,
@@ -129,10 +130,10 @@ const titleOf = ({ split, ranks, shares }: Split) =>
   `${split} over ${ranks}, ${shares?.join(':') ?? 'even'}`;
 
 /** Processes for as many ranks as there may be. */
-function startRanks(executor: TeamOptions['executor']): RankProcess[] {
+function startRanks(addon: AddonName): RankProcess[] {
   const processes: RankProcess[] = [];
   beforeAll(() => {
-    for (let rank = 0; rank < 4; rank++) processes.push(new RankProcess(child, executor));
+    for (let rank = 0; rank < 4; rank++) processes.push(new RankProcess(child, addon));
   });
   afterAll(() => Promise.all(processes.map((process) => process.end())));
   return processes;
@@ -171,5 +172,31 @@ describe('tiny models split over ranks in fast mode', () => {
       // Sums in another order turn over some last bits of 8: 0.03 was seen, a wrong part brings 1.
       expect(worstDeviation(logitsOf(one), logitsOf(several)), titleOf(kind)).toBeLessThan(0.1);
     }
+  });
+});
+
+// Its threads spin: where cores are short an answer takes many seconds.
+describe("tiny models over MLX's ring", { timeout: 120_000 }, () => {
+  const processes = startRanks('ring');
+
+  test.each([
+    ['cpu', 'tensor', 2],
+    ['cpu', 'pipeline', 3],
+    ['mlx', 'tensor', 2],
+  ] as const)('%s, %s over %i ranks: one rank’s answers', async (executor, split, ranks) => {
+    const options = { executor, split, precise: true, backend: 'unsealed-mlx-ring' } as const;
+    const one = await ask(processes.slice(0, 1), 'smollm3', options);
+    const several = await ask(processes.slice(0, ranks), 'smollm3', options);
+    if (executor === 'cpu') expect(exact(several)).toEqual(exact(one));
+    expect(several.greedy).toEqual(one.greedy);
+    expect(worstDeviation(logitsOf(one), logitsOf(several))).toBeLessThan(1e-4);
+  });
+
+  test('the addon of users holds none of it', async () => {
+    const options = { executor: 'cpu', precise: true, split: 'tensor' } as const;
+    const plain = [0, 1].map(() => new RankProcess(child, 'cpu'));
+    const opening = ask(plain, 'smollm3', { ...options, backend: 'unsealed-mlx-ring' });
+    await expect(opening).rejects.toMatchObject({ code: 'group_unavailable' });
+    await Promise.all(plain.map((process) => process.end()));
   });
 });

@@ -1,5 +1,5 @@
 import type { TensorFormat } from '../model/manifest.ts';
-import type { Address } from './protocol.ts';
+import type { Address, GroupBackend } from './protocol.ts';
 
 /** What an engine is opened with. */
 export interface EngineOptions {
@@ -67,6 +67,7 @@ export interface GroupOptions {
   readonly rank: number;
   /** Of every rank, in rank order. */
   readonly addresses: readonly Address[];
+  readonly backend: GroupBackend;
   /** 32 bytes that nobody else knows. */
   readonly key: Uint8Array;
   /** Until every rank has connected to every other. */
@@ -78,7 +79,7 @@ export interface GroupOptions {
 }
 
 /**
- * The face of both addons. Everything that computes runs on the engine's own step thread, in the
+ * The face of all addons. Everything that computes runs on the engine's own step thread, in the
  * order of the calls; promises reject with an Error that carries a `code`. A handle that was closed
  * is refused (`engine_closed`).
  */
@@ -97,7 +98,8 @@ export interface Addon {
   closeListener(listener: ListenerHandle): void;
   /**
    * Meets the other ranks of the program, each of which has listened; before `bind`. The listener
-   * is used up. Rejects with `group_connect_failed`, `group_refused` (another key).
+   * is used up. Rejects with `group_connect_failed`, `group_refused` (another key),
+   * `group_unavailable` (a backend that this build or these addresses have not).
    */
   joinGroup(engine: EngineHandle, listener: ListenerHandle, group: GroupOptions): Promise<void>;
   /**

@@ -6,8 +6,11 @@ import { z } from 'zod';
 import { CideryError } from '../base/error.ts';
 import type { Addon } from './addon.ts';
 
-/** `mlx` is linked to MLX; `cpu` to nothing but the C++ library. */
-export type AddonName = 'cpu' | 'mlx';
+/**
+ * `mlx` is linked to MLX; `cpu` to nothing but the C++ library. `ring` holds both executors and
+ * MLX's ring, for tests and the bench.
+ */
+export type AddonName = 'cpu' | 'mlx' | 'ring';
 
 /** The face of the addon that this code was written for; see native/addon/executors.cpp. */
 const abi = '3';
@@ -43,6 +46,7 @@ const hints: Readonly<Record<string, string>> = {
   model_file_missing: 'Fetch the model again; its files were moved or deleted.',
   model_file_broken: 'Fetch the model again; its files are incomplete or damaged.',
   model_file_unreadable: 'Check the disk that holds the model.',
+  group_unavailable: 'Leave CIDERY_GROUP out.',
   group_listen_failed: 'Choose an address of this machine.',
   group_connect_failed: 'See whether the other ranks run, and reach this machine.',
   out_of_memory: 'Choose a smaller model or a shorter context, or end other programs.',
@@ -63,7 +67,7 @@ export function loadAddon(
   const path = join(addonFolder(environment), `cidery_${name}.node`);
   if (!existsSync(path)) {
     throw new CideryError('addon_missing', `there is no '${name}' addon at ${path}`, {
-      hint: 'Run set-up: node scripts/setup.mjs',
+      hint: `Run set-up: node scripts/setup.mjs${name === 'ring' ? ' --for-tests' : ''}`,
     });
   }
   const loaded = addonSchema.safeParse(requireAddon(path));

@@ -1,13 +1,13 @@
 import { CideryError, errorMessage } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { ModelManifest } from '../model/manifest.ts';
-import { cacheBytesPerPosition } from '../model/memory.ts';
+import { cacheBytesPerPosition, slotGrowthPositions } from '../model/memory.ts';
 import { buildModel, type Model } from '../model/model.ts';
 import { encodeProgram } from '../model/program-encoding.ts';
 import type { SplitRequest } from '../model/split/plan.ts';
 import type { Addon, EngineHandle, ListenerHandle } from './addon.ts';
 import { parameterSources } from './parameter-sources.ts';
-import type { Address, EngineSettings } from './protocol.ts';
+import type { Address, EngineSettings, GroupBackend } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
 import { codeOf, StepLoop } from './step-loop.ts';
@@ -35,6 +35,7 @@ export type OpenModel = LeadingModel | FollowingModel;
 
 /** The ranks that a model is split over. */
 export interface ModelGroup extends SplitRequest {
+  readonly backend: GroupBackend;
   /** 32 bytes that the ranks of this attempt share. */
   readonly key: Uint8Array;
   /** Where this rank listens; used up. */
@@ -47,8 +48,6 @@ export interface ModelGroup extends SplitRequest {
 
 /** A context shorter than this is of no use to anybody. */
 const leastContextPositions = 256;
-/** Positions by which an executor grows a slot: blocks of 16, and MLX arrays of 256. */
-const slotGrowthPositions = { cpu: 16, mlx: 256 } as const;
 
 /**
  * Loads a model, or a rank's part of one: config to program, program to addon, then every
@@ -114,11 +113,12 @@ export async function openModel(
 }
 
 async function join(addon: Addon, engine: EngineHandle, group: ModelGroup): Promise<void> {
-  const { rank, key, silenceMs } = group;
+  const { rank, backend, key, silenceMs } = group;
   const addresses = await group.peers;
   await addon.joinGroup(engine, group.listener, {
     rank,
     addresses,
+    backend,
     key,
     connectMs: limits.groupConnectMs,
     silenceMs,

@@ -100,6 +100,13 @@ const addressSchema = z.strictObject({
 });
 export type Address = z.infer<typeof addressSchema>;
 
+/**
+ * What ranks talk through. MLX's ring is neither authenticated nor encrypted: it is there to be
+ * compared with, in an addon that set-up makes for tests and the bench alone, and on loopback.
+ */
+export const groupBackends = ['tcp', 'unsealed-mlx-ring'] as const;
+export type GroupBackend = (typeof groupBackends)[number];
+
 /** A rank's place among those that a model is split over. */
 const groupPlaceSchema = z.strictObject({
   rank: z.int().nonnegative(),
@@ -107,6 +114,7 @@ const groupPlaceSchema = z.strictObject({
   split: z.enum(splitKinds),
   /** Weights of the ranks' parts; null: as even as can be. */
   shares: z.array(z.number().positive()).nullable(),
+  backend: z.enum(groupBackends),
   /** The key of this attempt's ranks: 32 random bytes in base64. */
   key: z.base64().length(44),
   /** Address that the rank listens at for the others. */

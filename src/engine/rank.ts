@@ -4,6 +4,7 @@ import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addon } from './addon.ts';
 import { knownAnswer } from './known-answer.ts';
+import type { AddonName } from './load-addon.ts';
 import {
   coded,
   type FollowingModel,
@@ -30,8 +31,8 @@ import { codeOf } from './step-loop.ts';
 export interface RankParts {
   readonly clock: Pick<Clock, 'monotonic'>;
   readonly send: (message: FromRank) => void;
-  /** The addon with an executor; throws `addon_missing`. */
-  readonly loadAddon: (executor: EngineSettings['executor']) => Addon;
+  /** Throws `addon_missing`. */
+  readonly loadAddon: (name: AddonName) => Addon;
   readonly openText: (manifest: ModelManifest) => Promise<RequestText>;
   readonly runTextOperation: (operation: TextOperation) => Promise<Record<string, Json>>;
   readonly writeFile: (path: string, bytes: Uint8Array) => Promise<void>;
@@ -115,7 +116,7 @@ export class Rank {
     const startedAt = clock.monotonic();
     try {
       invariant(this.#addon === null, 'a rank opens one model');
-      const addon = this.#parts.loadAddon(settings.executor);
+      const addon = this.#parts.loadAddon(addonFor(settings, group));
       this.#addon = addon;
       const joined = group === null ? null : this.#listen(addon, group);
       // Side by side: the addon reads on its own thread while the tokenizer is parsed here.
@@ -145,11 +146,12 @@ export class Rank {
   }
 
   #listen(addon: Addon, place: GroupPlace): ModelGroup {
-    const { rank, ranks, split: kind, shares, silenceMs } = place;
+    const { rank, ranks, split: kind, shares, backend, silenceMs } = place;
     const key = new Uint8Array(Buffer.from(place.key, 'base64'));
     const { handle: listener, port } = coded(() => addon.listenGroup(place.host));
     this.#parts.send({ type: 'listening', port });
-    return { kind, rank, ranks, shares, key, listener, peers: this.#peers, silenceMs };
+    const peers = this.#peers;
+    return { kind, rank, ranks, shares, backend, key, listener, peers, silenceMs };
   }
 
   /** Leaves in order when the first rank does. */
@@ -247,6 +249,11 @@ const namedSchema = z.looseObject({ id: z.string().min(1).max(128) });
 const failedExitCode = 1;
 
 const noMemory = { weightBytes: 0, cacheBytes: 0, activeBytes: 0, peakBytes: 0, liveArrays: 0 };
+
+/** Of those that users have, none holds MLX's ring. */
+function addonFor({ executor }: EngineSettings, group: GroupPlace | null): AddonName {
+  return group?.backend === 'unsealed-mlx-ring' ? 'ring' : executor;
+}
 
 function refuseUnknown(ids: readonly number[], vocabulary: number): void {
   const unknown = ids.find((token) => token >= vocabulary);

@@ -1,4 +1,3 @@
-import { invariant } from '../base/error.ts';
 import type { TensorFormat } from './manifest.ts';
 import type { ParameterStorage, Program } from './program.ts';
 
@@ -63,6 +62,9 @@ function bytesPerElement(storage: ParameterStorage, { executor, precise }: Weigh
   return bits === undefined ? dense : bits / 8 + (2 * 4) / 32;
 }
 
+/** Positions by which an executor grows a slot: blocks of 16, and MLX arrays of 256. */
+export const slotGrowthPositions = { cpu: 16, mlx: 256 } as const;
+
 /** Channels of a key that share a scale in `cpu`'s caches of bytes (native/cpu/kernels.h). */
 const keyGroup = 32;
 /** Of a scale and a lowest value in bf16. */
@@ -78,28 +80,4 @@ export function cacheBytesPerPosition(program: Program, { executor, precise }: W
     const values = 16 * Math.ceil(valueWidth / 16) + factorBytes;
     return sum + keyHeads * (keys + values);
   }, 0);
-}
-
-/**
- * Upper bound of what a step over `tokens` tokens works in, `selected` of them with logits: every
- * buffer at once, the logits in 32 bits twice (as computed, and as sampled from), and one layer's
- * scores against `positions` positions.
- */
-export function workingBytes(
-  program: Program,
-  precise: boolean,
-  step: { readonly tokens: number; readonly selected: number; readonly positions: number },
-): number {
-  invariant(step.selected <= step.tokens, 'a step selects more rows than it has');
-  const buffers = program.buffers.reduce(
-    (sum, { width, domain }) => sum + width * (domain === 'tokens' ? step.tokens : step.selected),
-    0,
-  );
-  const mostHeads = program.operations.reduce(
-    (most, operation) =>
-      operation.kind === 'attention' ? Math.max(most, operation.fields.heads) : most,
-    0,
-  );
-  const scores = mostHeads * step.tokens * step.positions;
-  return (buffers + scores) * elementBytes(precise) + step.selected * program.vocabulary * 4 * 2;
 }

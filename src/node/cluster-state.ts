@@ -3,12 +3,23 @@ import { splitKinds } from '../model/split/plan.ts';
 
 /** What `GET /cluster/v1/state` shows: facts of this moment, nothing from a log. Sizes in bytes. */
 
+const rankMemorySchema = z.strictObject({
+  weightBytes: z.number(),
+  /** Keys and values of one sequence as long as the context. */
+  cacheBytes: z.number(),
+  workingBytes: z.number(),
+});
+
 const planSchema = z.strictObject({
   kind: z.enum(['single', ...splitKinds]),
   ranks: z.int().positive(),
   executor: z.enum(['cpu', 'mlx']),
   mode: z.enum(['fast', 'precise']),
-  predicted: z.strictObject({ memoryBytes: z.number() }),
+  predicted: z.strictObject({
+    /** Of all ranks, in which each has its parts. */
+    memoryBytes: z.number(),
+    ranks: z.array(rankMemorySchema),
+  }),
 });
 
 const rankStateSchema = z.strictObject({
@@ -16,6 +27,7 @@ const rankStateSchema = z.strictObject({
   node: z.string(),
   pid: z.int().nullable(),
   state: z.enum(['starting', 'ready', 'lost']),
+  /** Weights, keys and values in use, and what steps work in. */
   memoryBytes: z.number(),
 });
 

@@ -1,6 +1,12 @@
 import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
-import type { GenerateOptions, PromptInput, TextOperation, ToRank } from '../engine/protocol.ts';
+import type {
+  GenerateOptions,
+  GroupBackend,
+  PromptInput,
+  TextOperation,
+  ToRank,
+} from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RandomBytes } from '../ports/random.ts';
@@ -36,6 +42,7 @@ export interface NodeParts {
   readonly randomBytes: RandomBytes;
   /** A rank that shows no life for so long is lost. */
   readonly silenceMs: number;
+  readonly groupBackend: GroupBackend;
   readonly randomId: () => string;
   /** Random 64 bits in decimal digits: the seed of a request that names none. */
   readonly randomSeed: () => string;

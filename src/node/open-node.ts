@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
+import { type GroupBackend, groupBackends } from '../engine/protocol.ts';
 import { machineFacts, randomBytes, randomId, randomSeed } from '../platform/machine.ts';
 import { realRankSpawner } from '../platform/rank-spawner.ts';
 import { realClock } from '../platform/real-clock.ts';
@@ -52,6 +53,7 @@ export async function openNode(settings: NodeSettings): Promise<CideryNode> {
     randomSeed,
     randomBytes,
     silenceMs: chosenSilenceMs(environment),
+    groupBackend: chosenGroupBackend(environment),
   });
 }
 
@@ -89,6 +91,17 @@ function chosenSilenceMs(environment: NodeSettings['environment']): number {
   if (Number.isInteger(silenceMs) && silenceMs >= least && silenceMs <= most) return silenceMs;
   throw new CideryError('setting_invalid', `CIDERY_SILENCE_MS is '${named}'`, {
     hint: `set it to whole milliseconds from ${least} to ${most}`,
+  });
+}
+
+/** Throws `setting_invalid`. */
+function chosenGroupBackend(environment: NodeSettings['environment']): GroupBackend {
+  const named = environment['CIDERY_GROUP'];
+  if (named === undefined || named === '') return 'tcp';
+  const known = groupBackends.find((backend) => backend === named);
+  if (known !== undefined) return known;
+  throw new CideryError('setting_invalid', `CIDERY_GROUP is '${named}'`, {
+    hint: 'leave it out: ranks then talk sealed, over tcp',
   });
 }
 

@@ -69,6 +69,7 @@ describe('opening', () => {
         ranks: 3,
         split: 'pipeline',
         shares: null,
+        backend: 'tcp',
         key: Buffer.alloc(32, 7).toString('base64'),
         host: '127.0.0.1',
         silenceMs: limits.rankStoppedMs,

@@ -1,6 +1,6 @@
 import { CideryError, errorMessage } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
-import type { EngineSettings, GroupPlace, ToRank } from '../engine/protocol.ts';
+import type { EngineSettings, GroupBackend, GroupPlace, ToRank } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { RandomBytes } from '../ports/random.ts';
@@ -20,6 +20,7 @@ export interface RankGroupParts {
   readonly randomBytes: RandomBytes;
   /** A rank of which nothing is heard for so long is lost. */
   readonly silenceMs: number;
+  readonly groupBackend: GroupBackend;
   readonly onLog: (line: string) => void;
 }
 
@@ -193,12 +194,14 @@ export class RankGroup {
     const { kind, ranks } = this.#plan;
     if (kind === 'single') return [];
     const key = Buffer.from(this.#parts.randomBytes(32)).toString('base64');
-    const { silenceMs } = this.#parts;
+    const { silenceMs, groupBackend: backend, onLog } = this.#parts;
+    if (backend !== 'tcp') onLog(`these ranks talk in the clear, with anybody: ${backend}`);
     return this.#seats.map((_, rank) => ({
       rank,
       ranks,
       split: kind,
       shares: null,
+      backend,
       key,
       host,
       silenceMs,

@@ -1,6 +1,7 @@
 import { cacheBytesPerPosition, weightBytes, type WeightMode } from '../model/memory.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { buildModel, type Model } from '../model/model.ts';
+import type { Program } from '../model/program.ts';
 import { chooseSplit, type SplitKind } from '../model/split/plan.ts';
 
 /** How a model is split over the ranks of an instance, and what they take together. */
@@ -11,6 +12,10 @@ export interface RankPlan {
   readonly weightBytes: number;
   /** Of one position of one sequence; ranks that hold the same keys and values count each. */
   readonly cacheBytesPerPosition: number;
+  /** The same of the model on one rank, which is what a budget for keys and values counts. */
+  readonly wholeCacheBytesPerPosition: number;
+  /** What each rank runs, in rank order. */
+  readonly programs: readonly Program[];
   /** Positions that the model was made for. */
   readonly contextLength: number;
 }
@@ -32,28 +37,36 @@ export function planRanks(
 ): RankPlan {
   const { ranks, split } = wanted;
   const whole = buildModel(manifest);
-  if (ranks === 1) return planOf('single', [whole], mode);
+  if (ranks === 1) return planOf('single', whole, [whole], mode);
   const kind = split === 'auto' ? chooseSplit(whole.spec, ranks) : split;
   const { precise } = mode;
   const ofRank = (rank: number) =>
     buildModel(manifest, { split: { kind, rank, ranks, shares: null }, precise });
-  const others = Array.from({ length: ranks - 1 }, (_, index) => ofRank(index + 1));
-  return planOf(kind, [ofRank(0), ...others], mode);
+  return planOf(
+    kind,
+    whole,
+    Array.from({ length: ranks }, (_, rank) => ofRank(rank)),
+    mode,
+  );
 }
 
 function planOf(
   kind: RankPlan['kind'],
-  models: readonly [Model, ...Model[]],
+  whole: Model,
+  models: readonly Model[],
   mode: WeightMode,
 ): RankPlan {
-  const sum = (bytes: (model: Model) => number) =>
-    models.reduce((total, model) => total + bytes(model), 0);
+  const programs = models.map(({ program }) => program);
+  const sum = (bytes: (program: Program, mode: WeightMode) => number) =>
+    programs.reduce((total, program) => total + bytes(program, mode), 0);
   return {
     kind,
     ranks: models.length,
-    weightBytes: sum(({ program }) => weightBytes(program, mode)),
-    cacheBytesPerPosition: sum(({ program }) => cacheBytesPerPosition(program, mode)),
-    contextLength: models[0].spec.contextLength,
+    weightBytes: sum(weightBytes),
+    cacheBytesPerPosition: sum(cacheBytesPerPosition),
+    wholeCacheBytesPerPosition: cacheBytesPerPosition(whole.program, mode),
+    programs,
+    contextLength: whole.spec.contextLength,
   };
 }
 

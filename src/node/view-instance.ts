@@ -1,5 +1,6 @@
 import type { DeploymentView, InstanceView } from './cluster-state.ts';
 import type { Instance } from './instance.ts';
+import { predictedMemory, memoryOfRanks } from './predicted-memory.ts';
 import type { Member } from './rank-group.ts';
 
 /** An instance as `GET /cluster/v1/state` shows it. */
@@ -10,6 +11,7 @@ export function viewInstance(
   const { view, instance } = entry;
   const { state, report, plan } = instance;
   const opened = state.kind === 'ready' ? state.opened : null;
+  const predicted = predictedMemory(plan, instance.settings);
   return {
     id: instance.id,
     deployment: view.id,
@@ -27,7 +29,7 @@ export function viewInstance(
       ranks: plan.ranks,
       executor: instance.settings.executor,
       mode: instance.settings.precise ? 'precise' : 'fast',
-      predicted: { memoryBytes: plan.weightBytes },
+      predicted: { memoryBytes: memoryOfRanks(predicted), ranks: predicted },
     },
     measured: {
       loadMs: opened?.loadMs ?? null,
@@ -54,7 +56,7 @@ function viewRanks({ members, plan }: Instance, node: string): InstanceView['ran
   });
 }
 
+/** Weights, keys and values in use, and what steps work in. */
 function memoryOf({ report, opened }: Member): number {
-  const memory = report?.memory ?? opened?.memory;
-  return (memory?.weightBytes ?? 0) + (memory?.cacheBytes ?? 0);
+  return (report?.memory ?? opened?.memory)?.activeBytes ?? 0;
 }

@@ -1,8 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import { parseArguments } from '../../bench/arguments.ts';
+import { enginePeers } from '../../bench/measures/measure.ts';
 import { rejection } from '../support/rejection.ts';
 
-const names = ['decode', 'serve'];
+const names = [
+  { name: 'decode', peers: enginePeers },
+  { name: 'serve', peers: enginePeers },
+  { name: 'ranks', peers: ['ring'] },
+] as const;
 
 describe('the arguments of the bench', () => {
   it('have defaults', () => {
@@ -37,17 +42,19 @@ describe('the arguments of the bench', () => {
       limitMs: 20_000,
     });
     expect(parseArguments(['decode', '--against', 'none'], names).against).toEqual([]);
+    expect(parseArguments(['ranks'], names).against).toEqual(['ring']);
   });
 
   it.each([
-    [[], 'name one of decode, serve'],
-    [['speed'], 'name one of decode, serve'],
-    [['decode', 'serve'], 'name one of decode, serve'],
+    [[], 'name one of decode, serve, ranks'],
+    [['speed'], 'name one of decode, serve, ranks'],
+    [['decode', 'serve'], 'name one of decode, serve, ranks'],
     [['decode', '--rounds', '0'], "--rounds takes a whole number above 0, not '0'"],
     [['decode', '--threads', '1.5'], "--threads takes a whole number above 0, not '1.5'"],
     [['decode', '--cases', '64,'], "--cases takes a whole number above 0, not ''"],
     [['decode', '--executor', 'gpu'], '--executor is cpu or mlx, not gpu'],
-    [['decode', '--against', 'vllm'], "--against knows llama, mlx-lm, not 'vllm'"],
+    [['decode', '--against', 'vllm'], "--against of decode knows llama, mlx-lm, not 'vllm'"],
+    [['ranks', '--against', 'llama'], "--against of ranks knows ring, not 'llama'"],
   ])('%j are refused', async (argv, message) => {
     const refused = rejection(Promise.resolve().then(() => parseArguments(argv, names)));
     expect(await refused).toEqual({ code: 'usage', message });

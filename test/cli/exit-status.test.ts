@@ -103,6 +103,14 @@ test.each(['1999', '3 s', '2000.5'])('a silence of %j is refused', async (silenc
   ]);
 });
 
+test.each(['ring', 'mlx', '1'])('ranks that talk through %j are refused', async (group) => {
+  const { status, stderr } = await sandbox.run(['bench'], { environment: { CIDERY_GROUP: group } });
+  expect([status, stderr]).toEqual([
+    1,
+    `cidery: CIDERY_GROUP is '${group}'; leave it out: ranks then talk sealed, over tcp\n`,
+  ]);
+});
+
 describe('--json prints one value and nothing else', () => {
   test.each<[string[], z.ZodType]>([
     [['models'], z.strictObject({ models: z.array(z.unknown()).length(0) })],

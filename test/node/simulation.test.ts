@@ -68,6 +68,7 @@ class World {
       randomSeed: () => '0',
       randomBytes: (count) => new Uint8Array(count).fill(this.ranks.length),
       silenceMs: limits.rankStoppedMs,
+      groupBackend: 'tcp',
     });
   }
 

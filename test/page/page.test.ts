@@ -25,7 +25,14 @@ const crowd = [
       ranks: 8,
       executor: 'cpu',
       mode: 'precise',
-      predicted: { memoryBytes: 80e9 },
+      predicted: {
+        memoryBytes: 88e9,
+        ranks: Array.from({ length: 8 }, () => ({
+          weightBytes: 9e9,
+          cacheBytes: 15e8,
+          workingBytes: 5e8,
+        })),
+      },
     },
     ranks: Array.from({ length: 8 }, (_, rank) => ({
       rank,
@@ -138,7 +145,7 @@ describe.skipIf(browserPath === null)('the page shows', { timeout: 120_000 }, ()
     );
     expect(rows.map((row) => row.replaceAll(/\s*\t\s*/g, '|'))).toEqual(expected);
     const text = await card.innerText();
-    for (const fact of ['tensor, 8 ranks', 'cpu, precise', '80.0 GB', 'predicted 80.0 GB']) {
+    for (const fact of ['tensor, 8 ranks', 'cpu, precise', '80.0 GB', 'predicted 88.0 GB']) {
       expect(text).toContain(fact);
     }
   });

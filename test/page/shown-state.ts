@@ -139,7 +139,10 @@ export function instanceOf(changes: Partial<InstanceView> = {}): InstanceView {
       ranks: 1,
       executor: 'cpu',
       mode: 'fast',
-      predicted: { memoryBytes: 270e6 },
+      predicted: {
+        memoryBytes: 270e6,
+        ranks: [{ weightBytes: 1e8, cacheBytes: 15e7, workingBytes: 2e7 }],
+      },
     },
     measured: {
       loadMs: 1_234,

@@ -21,6 +21,8 @@ export function fakePlan(ranks: number, kind: 'tensor' | 'pipeline' = 'tensor'):
     ranks,
     weightBytes: 1_000,
     cacheBytesPerPosition: 10,
+    wholeCacheBytesPerPosition: 10,
+    programs: [],
     contextLength: 128,
   };
 }
@@ -29,6 +31,7 @@ export function fakePlan(ranks: number, kind: 'tensor' | 'pipeline' = 'tensor'):
 export const quietParts: Omit<InstanceParts, 'spawner' | 'clock' | 'knownAnswers'> = {
   randomBytes: (count) => new Uint8Array(count).fill(7),
   silenceMs: limits.rankStoppedMs,
+  groupBackend: 'tcp',
   cores: 8,
   onChange: () => {},
   onLog: () => {},

@@ -9,7 +9,7 @@ const functionSchema = z.custom<(...args: unknown[]) => unknown>((value) => {
 });
 const functions = z
   .record(z.string(), functionSchema)
-  .parse(loadAddon(z.enum(['cpu', 'mlx']).parse(process.argv[2])));
+  .parse(loadAddon(z.enum(['cpu', 'mlx', 'ring']).parse(process.argv[2])));
 
 async function answer(call: z.infer<typeof callSchema>): Promise<object> {
   const { id, name, args } = call;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { modelId } from '../../src/base/ids.ts';
 import type { EngineHandle, EngineOptions, ListenerHandle } from '../../src/engine/addon.ts';
 import { parameterSources } from '../../src/engine/parameter-sources.ts';
+import type { GroupBackend } from '../../src/engine/protocol.ts';
 import {
   decodeResult,
   encodePlan,
@@ -32,6 +33,7 @@ export interface TeamOptions {
   readonly shares?: readonly number[];
   /** Options of an engine that are not those of every test. */
   readonly changes?: (rank: number) => Partial<EngineOptions>;
+  readonly backend?: GroupBackend;
   readonly key?: (rank: number) => Uint8Array;
   readonly silenceMs?: number;
   readonly connectMs?: number;
@@ -89,7 +91,7 @@ export class RankTeam {
   }
 
   async #join(options: TeamOptions): Promise<void> {
-    const { silenceMs = 3_000, connectMs = 10_000 } = options;
+    const { backend = 'tcp', silenceMs = 3_000, connectMs = 10_000 } = options;
     const listeners = await Promise.all(
       this.#processes.map((process) => process.call('listenGroup', '127.0.0.1')),
     );
@@ -97,7 +99,8 @@ export class RankTeam {
     const addresses = listeners.map(({ port }) => ({ host: '127.0.0.1', port }));
     const key = randomBytes(32);
     await this.#each((process, engine, rank) => {
-      const group = { rank, addresses, key: options.key?.(rank) ?? key, connectMs, silenceMs };
+      const own = options.key?.(rank) ?? key;
+      const group = { rank, addresses, backend, key: own, connectMs, silenceMs };
       const handle: ListenerHandle | undefined = listeners[rank]?.handle;
       if (handle === undefined) throw new Error('a rank without a listener');
       return process.call('joinGroup', engine, handle, { ...group, waitMs: 60_000 });

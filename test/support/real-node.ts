@@ -5,6 +5,7 @@ import { z } from 'zod';
 import { limits } from '../../src/base/limits.ts';
 import type { InstanceDefaults } from '../../src/node/deployments.ts';
 import { CideryNode } from '../../src/node/node.ts';
+import type { GroupBackend } from '../../src/engine/protocol.ts';
 import { realLibrary } from '../../src/node/real-library.ts';
 import { machineFacts, randomBytes, randomId, randomSeed } from '../../src/platform/machine.ts';
 import { realRankSpawner } from '../../src/platform/rank-spawner.ts';
@@ -21,6 +22,7 @@ export interface RealNodeOptions {
   /** Variables that ranks get on top of this process's own. */
   readonly environment?: Readonly<Record<string, string>>;
   readonly defaults?: Partial<InstanceDefaults>;
+  readonly groupBackend?: GroupBackend;
   readonly clock?: Clock;
 }
 
@@ -51,6 +53,7 @@ export function realNode(options: RealNodeOptions): CideryNode {
     randomSeed,
     randomBytes,
     silenceMs: limits.rankStoppedMs,
+    groupBackend: options.groupBackend ?? 'tcp',
   });
 }
 

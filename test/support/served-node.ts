@@ -90,6 +90,7 @@ export async function serveNode(options: ServedNodeOptions = {}): Promise<Served
     randomSeed: () => '42',
     randomBytes: (count) => new Uint8Array(count),
     silenceMs: limits.rankStoppedMs,
+    groupBackend: 'tcp',
   });
   const closing = new AbortController();
   const api = createApi(node, realClock, {

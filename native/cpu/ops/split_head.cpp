@@ -56,11 +56,23 @@ size_t SplitHead::lay_out(const HeadRows& rows, uint32_t rank) {
   return end;
 }
 
+/// Returns the bytes of all messages.
+size_t SplitHead::size_messages(const HeadRows& rows) {
+  size_t all = 0;
+  sizes_.assign(parts_.size(), 0);
+  for (uint32_t rank = 1; rank < parts_.size(); ++rank) {
+    sizes_[rank] = lay_out(rows, rank);
+    all += sizes_[rank];
+  }
+  return all;
+}
+
 Status SplitHead::report(const Tools& tools, const HeadRows& rows) {
   const uint32_t rank = group_.rank();
-  message_.resize(lay_out(rows, rank));
+  size_messages(rows);
+  messages_.resize(lay_out(rows, rank));
   each_row(tools, rows, [&](uint32_t row) {
-    std::byte* entry = message_.data() + at_[row];
+    std::byte* entry = messages_.data() + at_[row];
     const uint64_t sum = checksum(rows.in.row(row), rows.in.width);
     std::memcpy(entry, &sum, sizeof sum);
     if (needs_largest(rows, row)) {
@@ -72,7 +84,7 @@ Status SplitHead::report(const Tools& tools, const HeadRows& rows) {
       std::memcpy(entry + sizeof sum, rows.logits.row(row), rows.logits.width * sizeof(float));
     }
   });
-  return group_.send(message_.data(), message_.size(), 0);
+  return group_.gather(messages_.data(), nullptr, sizes_, 0);
 }
 
 Status SplitHead::collect(const Tools& tools, const HeadRows& rows, program::StepResult& result) {
@@ -84,21 +96,25 @@ Status SplitHead::collect(const Tools& tools, const HeadRows& rows, program::Ste
       largest_[row] = largest_of(tools, rows, row, parts_[0].rows);
     }
   });
-  for (uint32_t rank = 1; rank < parts_.size(); ++rank) {
-    if (Status status = take(tools, rows, rank); !status.ok()) return status;
+  messages_.resize(size_messages(rows));
+  Status status = group_.gather(nullptr, messages_.data(), sizes_, 0);
+  if (!status.ok()) return status;
+  const std::byte* message = messages_.data();
+  for (uint32_t rank = 1; rank < parts_.size(); message += sizes_[rank++]) {
+    status = take(tools, rows, rank, message);
+    if (!status.ok()) return status;
   }
   collect_logits(tools, rows.draws, rows.wanted, rows.logits, largest_, result);
   return {};
 }
 
-/// Receives what `rank` reports and joins it with what there is of the ranks before it.
-Status SplitHead::take(const Tools& tools, const HeadRows& rows, uint32_t rank) {
-  message_.resize(lay_out(rows, rank));
-  Status status = group_.receive(message_.data(), message_.size(), rank);
-  if (!status.ok()) return status;
+/// Joins what `rank` reports with what there is of the ranks before it.
+Status SplitHead::take(const Tools& tools, const HeadRows& rows, uint32_t rank,
+                       const std::byte* message) {
+  lay_out(rows, rank);
   std::atomic<bool> same = true;
   each_row(tools, rows, [&](uint32_t row) {
-    const std::byte* entry = message_.data() + at_[row];
+    const std::byte* entry = message + at_[row];
     uint64_t sum = 0;
     std::memcpy(&sum, entry, sizeof sum);
     if (sum != checksums_[row]) same.store(false, std::memory_order_relaxed);

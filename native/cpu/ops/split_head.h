@@ -38,14 +38,16 @@ class SplitHead {
 
  private:
   size_t lay_out(const HeadRows& rows, uint32_t rank);
-  Status take(const Tools& tools, const HeadRows& rows, uint32_t rank);
+  size_t size_messages(const HeadRows& rows);
+  Status take(const Tools& tools, const HeadRows& rows, uint32_t rank, const std::byte* message);
 
   group::Group& group_;
   const std::vector<program::VocabularyPart> parts_;
   std::vector<size_t> at_;           // where each row's entry of the message begins
   std::vector<uint64_t> checksums_;  // of rank 0's rows
   std::vector<Largest> largest_;     // of the rows where that is all that counts
-  std::vector<std::byte> message_;
+  std::vector<size_t> sizes_;        // of each rank's message; rank 0 has none
+  std::vector<std::byte> messages_;  // on rank 0 all, one behind the other, else the own one
 };
 
 }  // namespace cidery::cpu

@@ -1,5 +1,6 @@
 import { CideryError } from '../../base/error.ts';
 import type { ClusterState, InstanceView } from '../../node/cluster-state.ts';
+import { memoryOfRanks } from '../../node/predicted-memory.ts';
 import type { CommandContext } from '../context.ts';
 import { findNode, requireNode } from '../find-node.ts';
 import { formatBytes, formatDuration, type Output, table } from '../output.ts';
@@ -15,7 +16,18 @@ export async function ps(context: CommandContext): Promise<void> {
 }
 
 function instanceTable(instances: readonly InstanceView[]): string {
-  const heads = ['ID', 'MODEL', 'STATE', 'MODE', 'RANKS', 'MEMORY', 'CONTEXT', 'RUNNING', 'SPEED'];
+  const heads = [
+    'ID',
+    'MODEL',
+    'STATE',
+    'MODE',
+    'RANKS',
+    'MEMORY',
+    'PREDICTED',
+    'CONTEXT',
+    'RUNNING',
+    'SPEED',
+  ];
   return table(
     heads,
     instances.flatMap((instance) => [instanceRow(instance), ...rankRows(instance)]),
@@ -31,6 +43,7 @@ function instanceRow(instance: InstanceView): string[] {
     `${plan.mode} (${plan.executor})`,
     plan.ranks === 1 ? '1' : `${plan.ranks} (${plan.kind})`,
     formatBytes(ranks.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0)),
+    formatBytes(plan.predicted.memoryBytes),
     `${contextLength ?? '-'}`,
     `${measured.running}+${measured.waiting}`,
     `${measured.tokensPerS.toFixed(1)} tok/s`,
@@ -47,6 +60,7 @@ function rankRows({ plan, ranks }: InstanceView): string[][] {
     '',
     '',
     formatBytes(memoryBytes),
+    formatBytes(memoryOfRanks(plan.predicted.ranks.slice(rank, rank + 1))),
     '',
     '',
     '',

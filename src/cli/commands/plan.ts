@@ -1,8 +1,8 @@
-import { CideryError } from '../../base/error.ts';
+import { CideryError, invariant } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
-import { cacheBytesPerPosition, weightBytes, workingBytes } from '../../model/memory.ts';
-import { buildModel } from '../../model/model.ts';
 import { chosenExecutor, openNode } from '../../node/open-node.ts';
+import { predictedMemory, memoryOfRanks } from '../../node/predicted-memory.ts';
+import { planRanks } from '../../node/rank-plan.ts';
 import { type CommandContext, type EngineFlags, nodeSettings } from '../context.ts';
 import { requireModel } from '../local-models.ts';
 import { formatBytes } from '../output.ts';
@@ -24,20 +24,20 @@ export async function plan(
   const node = await openNode(nodeSettings(context, flags));
   try {
     const { id } = await requireModel(context, node.library, reference, 'catalogue');
-    const { program, spec } = buildModel(await node.manifest(id));
     const precise = flags.precise ?? false;
     const executor = chosenExecutor(nodeSettings(context, flags));
-    const positions = Math.min(flags.context ?? defaultContext, spec.contextLength);
-    const memory = {
-      weightBytes: weightBytes(program, { executor, precise }),
-      cacheBytes: positions * cacheBytesPerPosition(program, { executor, precise }),
-      workingBytes: workingBytes(program, precise, {
-        tokens: limits.promptTokensPerStep,
-        selected: limits.slotsPerInstance[executor],
-        positions,
-      }),
-    };
-    const neededBytes = memory.weightBytes + memory.cacheBytes + memory.workingBytes;
+    const mode = { executor, precise };
+    const single = planRanks(await node.manifest(id), { ranks: 1, split: 'auto' }, mode);
+    const positions = Math.min(flags.context ?? defaultContext, single.contextLength);
+    const [memory] = predictedMemory(single, {
+      ...mode,
+      contextLength: positions,
+      // Whatever it takes: whether that is there is what this command says.
+      cacheBytes: positions * single.wholeCacheBytesPerPosition,
+      slots: limits.slotsPerInstance[executor],
+    });
+    invariant(memory !== undefined, 'a plan of one rank has its memory');
+    const neededBytes = memoryOfRanks([memory]);
     const freeBytes = node.state().nodes[0]?.memory.freeBytes ?? 0;
     const fits = neededBytes <= freeBytes;
     context.output.value({

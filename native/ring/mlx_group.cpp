@@ -1,30 +1,25 @@
-#include "test/mlx_distributed_group.h"
-
-#include <unistd.h>
+#include "ring/mlx_group.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <mutex>
 #include <optional>
 
 #include "mlx/loaded_array.h"
 
-namespace cidery::test {
+namespace cidery::ring {
 namespace {
 
 namespace mx = ::mlx::core;
 using group::Element;
 using group::Group;
 
-/// A flat array with `bytes` of `data` at its begin and zeros behind; no data: zeros alone.
+/// A flat array with `bytes` of `data` at its begin and zeros behind.
 mx::array array_of(const void* data, size_t bytes, size_t count, mx::Dtype dtype) {
   mx::array array = mlx::allocate({static_cast<int>(count)}, dtype);
   auto* to = mlx::bytes(array).data();
-  const size_t given = data == nullptr ? 0 : bytes;
-  if (given > 0) std::memcpy(to, data, given);
-  std::memset(to + given, 0, array.nbytes() - given);
+  if (bytes > 0) std::memcpy(to, data, bytes);
+  std::memset(to + bytes, 0, array.nbytes() - bytes);
   return array;
 }
 
@@ -50,29 +45,36 @@ class MlxGroup final : public Group {
 
   Status all_sum(void* data, size_t count, Element element) noexcept override {
     const mx::Dtype dtype = element == Element::f32 ? mx::float32 : mx::bfloat16;
-    return attempt(count, [&] { sum(data, count * mx::size_of(dtype), count, dtype, true); });
+    const size_t bytes = count * mx::size_of(dtype);
+    return attempt(count, [&] {
+      const mx::array own = array_of(data, bytes, count, dtype);
+      mx::array all = mx::distributed::all_sum(own, group_);
+      all.eval();
+      std::memcpy(data, all.data<std::byte>(), bytes);
+    });
   }
 
   Status all_gather(const void* mine, void* out,
                     const std::vector<size_t>& bytes) noexcept override {
-    if (bytes.size() != size()) return end(no_match("an all_gather needs a size for each rank"));
-    const size_t widest = *std::ranges::max_element(bytes);
-    // The library gathers parts of one size.
-    return attempt(widest, [&] {
-      const mx::array own = array_of(mine, bytes[rank()], widest, mx::uint8);
-      mx::array all = mx::distributed::all_gather(own, group_);
-      all.eval();
-      auto* to = static_cast<std::byte*>(out);
-      for (size_t r = 0; r < bytes.size(); to += bytes[r++]) {
-        if (bytes[r] > 0) std::memcpy(to, all.data<std::byte>() + r * widest, bytes[r]);
-      }
-    });
+    return bring_together(mine, out, bytes);
   }
 
-  /// A sum to which only the root brings anything.
+  /// The library has no gather for one: messages reach neighbours only.
+  Status gather(const void* mine, void* out, const std::vector<size_t>& bytes,
+                uint32_t root) noexcept override {
+    return bring_together(mine, rank() == root ? out : nullptr, bytes);
+  }
+
+  /// From neighbour to neighbour: bytes then go one way, as ours do, and a root that waits for
+  /// nobody may tell of a step before it has the last one's result. The library's sum would mix
+  /// with that.
   Status broadcast(void* data, size_t bytes, uint32_t root) noexcept override {
     if (root >= size()) return end(no_match("no such rank"));
-    return attempt(bytes, [&] { sum(data, bytes, bytes, mx::uint8, rank() == root); });
+    const uint32_t right = (rank() + 1) % size(), left = (rank() + size() - 1) % size();
+    if (rank() != root) {
+      if (Status status = receive(data, bytes, left); !status.ok()) return status;
+    }
+    return right == root ? Status{} : send(data, bytes, right);
   }
 
   Status send(const void* data, size_t bytes, uint32_t to) noexcept override {
@@ -105,11 +107,19 @@ class MlxGroup final : public Group {
 
   bool is_other(uint32_t rank) const noexcept { return rank < size() && rank != this->rank(); }
 
-  void sum(void* data, size_t bytes, size_t count, mx::Dtype dtype, bool brings_data) {
-    const mx::array own = array_of(brings_data ? data : nullptr, bytes, count, dtype);
-    mx::array all = mx::distributed::all_sum(own, group_);
-    all.eval();
-    std::memcpy(data, all.data<std::byte>(), bytes);
+  /// `out` may be null. The library gathers parts of one size.
+  Status bring_together(const void* mine, void* out, const std::vector<size_t>& bytes) noexcept {
+    if (bytes.size() != size()) return end(no_match("a gather needs a size for each rank"));
+    const size_t widest = *std::ranges::max_element(bytes);
+    return attempt(widest, [&] {
+      const mx::array own = array_of(mine, bytes[rank()], widest, mx::uint8);
+      mx::array all = mx::distributed::all_gather(own, group_);
+      all.eval();
+      auto* to = static_cast<std::byte*>(out);
+      for (size_t r = 0; r < bytes.size() && to != nullptr; to += bytes[r++]) {
+        if (bytes[r] > 0) std::memcpy(to, all.data<std::byte>() + r * widest, bytes[r]);
+      }
+    });
   }
 
   Status end(Status why) noexcept {
@@ -151,25 +161,4 @@ std::unique_ptr<Group> open_mlx_group(const std::string& backend) {
   }
 }
 
-RingHosts::RingHosts(const std::vector<group::Address>& addresses)
-    : path_(std::filesystem::temp_directory_path() /
-            ("cidery-ring-" + std::to_string(::getpid()) + ".json")) {
-  std::string text;
-  for (const group::Address& address : addresses) {
-    const std::string where = address.host + ":" + std::to_string(address.port);
-    text += (text.empty() ? "[\"" : ",[\"") + where + "\"]";
-  }
-  std::ofstream(path_) << "[" << text << "]";
-}
-
-RingHosts::~RingHosts() {
-  std::error_code ignored;
-  std::filesystem::remove(path_, ignored);
-}
-
-void RingHosts::set_environment(uint32_t rank) const {
-  ::setenv("MLX_RANK", std::to_string(rank).c_str(), 1);
-  ::setenv("MLX_HOSTFILE", path_.c_str(), 1);
-}
-
-}  // namespace cidery::test
+}  // namespace cidery::ring

@@ -1,15 +1,14 @@
 #pragma once
 
-#include <filesystem>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "group/group.h"
 
-/// MLX Distributed's own groups behind our interface: what ours is compared with, and no more,
-/// because it can wait for ever and is neither sealed nor in rank order.
-namespace cidery::test {
+/// MLX Distributed's own groups behind our interface: what ours is compared with, in tests and by
+/// the bench. In none of the addons that users have, because it can wait for ever and is neither
+/// sealed nor in rank order.
+namespace cidery::ring {
 
 /// Whether the library was built with `backend`: ring, jaccl, mpi, nccl.
 bool mlx_can_group(const std::string& backend);
@@ -20,6 +19,7 @@ bool mlx_can_group(const std::string& backend);
 ///  - sums are added in the library's order, in the type of the elements;
 ///  - `send` waits until the sockets have taken everything, so two ranks that send each other more
 ///    than those hold wait for ever; a ring sends to neighbours only;
+///  - `gather` brings the parts to every rank;
 ///  - `await` returns at once, because the call that follows waits as long;
 ///  - ranks that make different calls are not noticed;
 ///  - `fail` ends the later calls of this rank only.
@@ -27,19 +27,4 @@ bool mlx_can_group(const std::string& backend);
 /// Throws Error `group_connect_failed`.
 std::unique_ptr<group::Group> open_mlx_group(const std::string& backend);
 
-/// The file in which the library looks where the ranks of a ring listen, as long as this lives.
-class RingHosts {
- public:
-  explicit RingHosts(const std::vector<group::Address>& addresses);
-  ~RingHosts();
-  RingHosts(const RingHosts&) = delete;
-  RingHosts& operator=(const RingHosts&) = delete;
-
-  /// Makes the next `open_mlx_group` of this process that of rank `rank`.
-  void set_environment(uint32_t rank) const;
-
- private:
-  std::filesystem::path path_;
-};
-
-}  // namespace cidery::test
+}  // namespace cidery::ring
