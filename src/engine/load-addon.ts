@@ -38,6 +38,7 @@ const functionSchema = z.custom((value) => typeof value === 'function');
 const hints: Readonly<Record<string, string>> = {
   executor_unavailable: 'Choose another executor, or load the addon that holds this one.',
   device_unavailable: 'Start without the GPU.',
+  isa_unsupported: 'Set CIDERY_ISA to one of these, or leave it out.',
   addon_in_use: 'Load the addon in one thread of a process only.',
   model_file_missing: 'Fetch the model again; its files were moved or deleted.',
   model_file_broken: 'Fetch the model again; its files are incomplete or damaged.',
@@ -62,7 +63,8 @@ export function loadAddon(
   const path = join(addonFolder(environment), `cidery_${name}.node`);
   if (!existsSync(path)) {
     throw new CideryError('addon_missing', `there is no '${name}' addon at ${path}`, {
-      hint: 'Run set-up: node scripts/setup.mjs',
+      // Set-up builds `mlx` for a GPU and where it is asked for.
+      hint: `Run set-up: CIDERY_EXECUTOR=${name} node scripts/setup.mjs`,
     });
   }
   const loaded = addonSchema.safeParse(requireAddon(path));

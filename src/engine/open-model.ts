@@ -1,4 +1,4 @@
-import { CideryError, errorMessage } from '../base/error.ts';
+import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { cacheBytesPerPosition } from '../model/memory.ts';
@@ -10,7 +10,7 @@ import { parameterSources } from './parameter-sources.ts';
 import type { Address, EngineSettings } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import { codeOf, type StepClock, StepLoop } from './step-loop.ts';
+import { asCoded, type StepClock, StepLoop } from './step-loop.ts';
 
 interface Opened {
   /** This rank's part of the model. */
@@ -91,7 +91,7 @@ export async function openModel(
     await addon.bind(engine);
   } catch (error) {
     await addon.closeEngine(engine);
-    throw new CideryError(codeOf(error), errorMessage(error), { cause: error });
+    throw asCoded(error);
   }
   const opened = { model, engine, contextLength };
   if (group !== null && group.rank > 0) {
@@ -177,6 +177,6 @@ export function coded<Value>(call: () => Value): Value {
   try {
     return call();
   } catch (error) {
-    throw new CideryError(codeOf(error), errorMessage(error), { cause: error });
+    throw asCoded(error);
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CideryError, errorMessage, invariant } from '../base/error.ts';
+import { CideryError, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Addon } from './addon.ts';
 import { knownAnswer } from './known-answer.ts';
@@ -24,7 +24,7 @@ import {
 import { faultOf, GenerationRequest, type RequestText } from './request.ts';
 import { promptLogits } from './prompt-logits.ts';
 import { safetensorsFile } from './safetensors-file.ts';
-import { codeOf, type StepClock } from './step-loop.ts';
+import { asCoded, type StepClock } from './step-loop.ts';
 
 export interface RankParts {
   readonly clock: StepClock;
@@ -155,7 +155,7 @@ export class Rank {
   #follow({ followed }: FollowingModel): void {
     followed.then(
       () => this.#parts.leave(0),
-      (error: unknown) => this.#fail(new CideryError(codeOf(error), errorMessage(error))),
+      (error: unknown) => this.#fail(asCoded(error)),
     );
   }
 

@@ -92,9 +92,7 @@ export class StepLoop {
       }
       this.#stepping = false;
     } catch (error) {
-      this.#onFailure(
-        error instanceof CideryError ? error : new CideryError(codeOf(error), errorMessage(error)),
-      );
+      this.#onFailure(asCoded(error));
     }
   }
 
@@ -140,8 +138,10 @@ export class StepLoop {
   }
 }
 
-/** The code that the addon put on its error. */
-export function codeOf(error: unknown): string {
+/** A coded error as it is, with its hint; any other under the code that it bears. */
+export function asCoded(error: unknown): CideryError {
+  if (error instanceof CideryError) return error;
   const code = error instanceof Error && 'code' in error ? error.code : null;
-  return typeof code === 'string' ? code : 'engine_failed';
+  const known = typeof code === 'string' ? code : 'engine_failed';
+  return new CideryError(known, errorMessage(error), { cause: error });
 }
