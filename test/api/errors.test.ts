@@ -97,6 +97,11 @@ describe('errors of the OpenAI API', () => {
       ['unsupported_value', 'response_format'],
     ],
     [
+      'a call that has to be made',
+      { tool_choice: 'required' },
+      ['unsupported_value', 'tool_choice'],
+    ],
+    [
       'a picture',
       { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] },
       ['*', 'messages[0].content'],
@@ -120,6 +125,13 @@ describe('errors of the OpenAI API', () => {
   ])('a body that is %s', async (_name, body) => {
     const response = await post('/v1/chat/completions', body);
     expect(await describeError(response)).toEqual([400, invalid, expect.any(String), null]);
+  });
+
+  test('a body that is nested too deeply', async () => {
+    const tools = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+    const body = `{"model":"${echoModel}","messages":[{"role":"user","content":"x"}],"tools":${tools}}`;
+    const response = await post('/v1/chat/completions', body);
+    expect(await describeError(response)).toEqual([400, invalid, 'body_too_deep', null]);
   });
 
   test('a body that is no UTF-8', async () => {
@@ -151,6 +163,11 @@ describe('errors of the OpenAI API', () => {
     const messages = [{ role: 'user', content }];
     expect(await refusal({ messages })).toEqual(expected);
     expect(await refusal({ messages, stream: true })).toEqual(expected);
+    const text = await post(
+      '/v1/completions',
+      JSON.stringify({ model: echoModel, prompt: content }),
+    );
+    expect(await describeError(text)).toEqual([400, invalid, 'context_length_exceeded', 'prompt']);
   });
 
   test('an unknown path, in the form of whoever is asked', async () => {
