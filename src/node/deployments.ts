@@ -148,7 +148,7 @@ export class Deployments {
 
   /** The model's deployment; of several the most useful, of those the first. */
   #find(model: ModelOnDisk): Deployment | undefined {
-    return this.#of(model).reverse().sort(lessUsefulFirst).at(-1);
+    return this.#of(model).toReversed().sort(lessUsefulFirst).at(-1);
   }
 
   #view(model: ModelOnDisk, wanted: NewDeployment, automatic: boolean): DeploymentView {
