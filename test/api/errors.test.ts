@@ -129,7 +129,8 @@ describe('errors of the OpenAI API', () => {
 
   test('a body that is nested too deeply', async () => {
     const tools = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
-    const body = `{"model":"${echoModel}","messages":[{"role":"user","content":"x"}],"tools":${tools}}`;
+    const messages = '[{"role":"user","content":"x"}]';
+    const body = `{"model":"${echoModel}","messages":${messages},"tools":${tools}}`;
     const response = await post('/v1/chat/completions', body);
     expect(await describeError(response)).toEqual([400, invalid, 'body_too_deep', null]);
   });
