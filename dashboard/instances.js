@@ -1,6 +1,6 @@
 import { copyOf, element, keyedList, part, setText } from './dom.js';
 import { bytes, counted, grouped, seconds } from './format.js';
-import { ask, KeyNeeded } from './node-client.js';
+import { ask, KeyNeeded, withHint } from './node-client.js';
 
 /** @import { ClusterState, InstanceView } from '../src/node/cluster-state.ts' */
 
@@ -40,7 +40,7 @@ function createInstance() {
       state.className = `state ${instance.state}`;
       const { error } = instance;
       part(root, 'error').hidden = error === null;
-      setText(part(root, 'error'), error?.message ?? '');
+      setText(part(root, 'error'), error === null ? '' : withHint(error));
       setText(end, instance.state === 'failed' ? 'Remove' : 'Unload');
       end.setAttribute('aria-label', `${end.textContent} ${instance.model}`);
       part(root, 'facts').hidden = error !== null;

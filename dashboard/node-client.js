@@ -44,11 +44,19 @@ export async function ask(path, { method = 'GET', body, signal } = {}) {
  */
 function sentenceOf(text, status) {
   try {
-    const { error } = JSON.parse(text);
-    return error.hint ? `${error.message} (${error.hint})` : String(error.message);
+    return withHint(JSON.parse(text).error);
   } catch {
     return `the answer has the status ${status}`;
   }
+}
+
+/**
+ * What is wrong, and what to do where that is known.
+ *
+ * @param {{ message: string, hint?: string | undefined }} error
+ */
+export function withHint({ message, hint }) {
+  return hint ? `${message} (${hint})` : message;
 }
 
 /**

@@ -4,13 +4,14 @@
 // know Node, the cpu executor among it, and with what else lies in native/test. One whose name
 // begins with `mlx` is linked with the mlx executor and MLX's groups, too. With
 // `--sanitize` under the address and undefined behaviour sanitizers; with `--thread-sanitize` under
-// the thread sanitizer, what starts threads without the executors.
+// the thread sanitizer, what starts threads without the executors. Names choose among the tests:
+// `check-native.mjs kv pool --sanitize` runs those whose path has one of them in it.
 import { mkdirSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { callCompiler, compileFlags, findCompiler, libraryFlags } from './setup/compiler.mjs';
 import { mlxFlags, noCompilerError } from './setup/compiler.mjs';
-import { explain } from './setup/error.mjs';
+import { explain, SetupError } from './setup/error.mjs';
 import { createContext } from './setup/main.mjs';
 import { findMlx, mlxIdentity } from './setup/mlx.mjs';
 import { compileObjects } from './setup/objects.mjs';
@@ -41,15 +42,21 @@ const threadSanitizerOptions = 'report_thread_leaks=0';
 
 /** @typedef {{ folder: string, flags: readonly string[], tests: RegExp }} Mode */
 
+const options = ['--sanitize', '--thread-sanitize'];
+
 /**
  * @param {Context} context
  * @param {Mode} mode
+ * @param {readonly string[]} names parts of the paths of the tests that are wanted; none: all
  * @param {string} folder where objects and programs go
  */
-async function check(context, { flags: extra, tests: wanted }, folder) {
+async function check(context, { flags: extra, tests: wanted }, names, folder) {
   const compiler = await findCompiler(context);
   if (compiler === undefined) throw noCompilerError(context);
-  const tests = nativeTests(root).filter((test) => wanted.test(test));
+  const tests = testsNamed(
+    names,
+    nativeTests(root).filter((test) => wanted.test(test)),
+  );
   const mlx = tests.some(needsMlx) ? await findMlx(context) : undefined;
   let [passed, failed] = [0, 0];
   for (const test of tests) {
@@ -64,6 +71,18 @@ async function check(context, { flags: extra, tests: wanted }, folder) {
     }
   }
   return { passed, failed };
+}
+
+/**
+ * @param {readonly string[]} names
+ * @param {readonly string[]} tests
+ */
+function testsNamed(names, tests) {
+  const unknown = names.find((name) => !tests.some((test) => test.includes(name)));
+  if (unknown !== undefined) {
+    throw new SetupError(`no test is named ${unknown}`, `choose of:\n${tests.join('\n')}`);
+  }
+  return tests.filter((test) => names.length === 0 || names.some((name) => test.includes(name)));
 }
 
 /**
@@ -146,11 +165,20 @@ const controller = new AbortController();
 process.once('SIGINT', () => controller.abort());
 process.once('SIGTERM', () => controller.abort());
 const context = createContext({ root, signal: controller.signal });
-const mode = modeOf(process.argv);
+const args = process.argv.slice(2);
+const unknown = args.find((arg) => arg.startsWith('-') && !options.includes(arg));
+if (unknown !== undefined) {
+  process.stderr.write(
+    `unknown: ${unknown}\nusage: check-native.mjs [NAME …] [${options.join('] [')}]\n`,
+  );
+  process.exit(2);
+}
+const mode = modeOf(args);
+const names = args.filter((arg) => !arg.startsWith('-'));
 const folder = join(context.build, mode.folder);
 mkdirSync(folder, { recursive: true });
 try {
-  const { passed, failed } = await check(context, mode, folder);
+  const { passed, failed } = await check(context, mode, names, folder);
   process.stdout.write(`${passed} passed, ${failed} failed\n`);
   process.exitCode = failed === 0 ? 0 : 1;
 } catch (error) {

@@ -45,10 +45,7 @@ export function createApi(node: CideryNode, clock: Clock, settings: ApiSettings)
     return next();
   });
   app.get('/health', async (context) => {
-    const models = node.deployments.list().map(({ instance }) => ({
-      id: instance.model,
-      state: instance.state.kind,
-    }));
+    const models = Array.from(node.deployments.states(), ([id, state]) => ({ id, state }));
     return context.json({ status: 'ok', models });
   });
   app.get('/metrics', (context) =>
@@ -70,8 +67,11 @@ export function createApi(node: CideryNode, clock: Clock, settings: ApiSettings)
 function answerError(context: Context, thrown: unknown): Response {
   const { status, retryAfterS } = httpError(thrown);
   if (retryAfterS !== null) context.header('Retry-After', `${retryAfterS}`);
-  const own = context.req.path.startsWith('/cluster/');
-  const body = own ? clusterErrorBody(thrown) : errorBody(thrown);
+  const { path } = context.req;
+  const promptField = path === '/v1/completions' ? 'prompt' : 'messages';
+  const body = path.startsWith('/cluster/')
+    ? clusterErrorBody(thrown)
+    : errorBody(thrown, promptField);
   return new Response(JSON.stringify(body), {
     status,
     headers: {

@@ -43,6 +43,7 @@ const statuses: Readonly<Record<string, HttpError['status']>> = {
   split_invalid: 400,
   unsupported: 400,
   body_not_json: 400,
+  body_too_deep: 400,
   body_too_large: 413,
   key_missing: 401,
   key_wrong: 401,

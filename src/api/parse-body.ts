@@ -4,20 +4,36 @@ import { limits } from '../base/limits.ts';
 import { FieldError } from './http-error.ts';
 
 /**
- * A request's body, read up to the limit and parsed. Throws `body_too_large`, `body_not_json`, and
- * a FieldError with OpenAI's code for the first field that is wrong.
+ * A request's body, read up to the limit and parsed. Throws `body_too_large`, `body_not_json`,
+ * `body_too_deep`, and a FieldError with OpenAI's code for the first field that is wrong.
  */
 export async function parseBody<Schema extends z.ZodType>(
   request: Request,
   schema: Schema,
 ): Promise<z.infer<Schema>> {
   const value = parseJson(await readText(request));
-  const parsed = schema.safeParse(value);
+  const parsed = check(value, schema);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   throw issue === undefined
     ? new CideryError('internal', 'no issue')
     : fieldError(issue, value, schema);
+}
+
+/** Schemas of any JSON look at each level from within the one around it. */
+function check<Schema extends z.ZodType>(
+  value: unknown,
+  schema: Schema,
+): z.ZodSafeParseResult<z.infer<Schema>> {
+  try {
+    return schema.safeParse(value);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new CideryError('body_too_deep', 'the body is nested too deeply', {
+      cause,
+      hint: 'send fewer levels of lists and objects',
+    });
+  }
 }
 
 async function readText(request: Request): Promise<string> {

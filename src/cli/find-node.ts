@@ -1,10 +1,11 @@
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { ApiClient } from '../api/client.ts';
 import { CideryError, errorCode } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import { diskError, errnoOf } from '../platform/disk-error.ts';
+import { makeFolder } from '../platform/make-folder.ts';
 import { apiKey, type CommandContext } from './context.ts';
 
 /**
@@ -25,7 +26,7 @@ function runFilePath(home: string): string {
 export async function writeRunFile(home: string, facts: RunFile): Promise<void> {
   const path = runFilePath(home);
   try {
-    await mkdir(runFolder(home), { recursive: true, mode: 0o700 });
+    await makeFolder(runFolder(home), 0o700);
     await writeFile(path, `${JSON.stringify(facts)}\n`);
   } catch (error) {
     throw diskError(error, path);

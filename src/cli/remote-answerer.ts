@@ -23,12 +23,18 @@ export async function remoteAnswerer(
 ): Promise<Answerer> {
   const { signal } = context;
   const { instances } = await client.state(signal);
-  const found = instances.find(
-    (instance) =>
-      instance.model === model &&
-      (instance.state === 'ready' || instance.state === 'starting') &&
-      matches(instance.plan, wanted),
+  const fitting = instances.filter(
+    (instance) => instance.model === model && matches(instance.plan, wanted),
   );
+  const found =
+    fitting.find(({ state }) => state === 'ready') ??
+    fitting.find(({ state }) => state === 'starting');
+  if (found !== undefined && fitting.length > 1) {
+    context.output.note(
+      `of ${fitting.length} that run ${model}, ${found.deployment} answers ` +
+        '(--precise, --ranks and --split choose another)',
+    );
+  }
   const own =
     found === undefined ? await client.deploy({ model, ...deploymentOf(wanted) }, signal) : null;
   const deployment = found?.deployment ?? own?.id ?? '';

@@ -38,6 +38,6 @@ function instanceError({ error, model }: InstanceView): CideryError {
   return new CideryError(
     error?.code ?? 'instance_failed',
     error?.message ?? `${model} cannot be loaded`,
-    { hint: 'see `cidery logs`' },
+    { hint: error?.hint ?? 'see `cidery logs`' },
   );
 }

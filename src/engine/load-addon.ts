@@ -12,6 +12,13 @@ import type { Addon } from './addon.ts';
  */
 export type AddonName = 'cpu' | 'mlx' | 'ring';
 
+/** What builds an addon that is not there: `mlx` is built for a GPU and where it is asked for. */
+const setUpOf: Readonly<Record<AddonName, string>> = {
+  cpu: 'node scripts/setup.mjs',
+  mlx: 'CIDERY_EXECUTOR=mlx node scripts/setup.mjs',
+  ring: 'node scripts/setup.mjs --for-tests',
+};
+
 /** The face of the addon that this code was written for; see native/addon/executors.cpp. */
 const abi = '3';
 
@@ -42,6 +49,7 @@ const functionSchema = z.custom((value) => typeof value === 'function');
 const hints: Readonly<Record<string, string>> = {
   executor_unavailable: 'Choose another executor, or load the addon that holds this one.',
   device_unavailable: 'Start without the GPU.',
+  isa_unsupported: 'Set CIDERY_ISA to one of these, or leave it out.',
   addon_in_use: 'Load the addon in one thread of a process only.',
   model_file_missing: 'Fetch the model again; its files were moved or deleted.',
   model_file_broken: 'Fetch the model again; its files are incomplete or damaged.',
@@ -67,7 +75,7 @@ export function loadAddon(
   const path = join(addonFolder(environment), `cidery_${name}.node`);
   if (!existsSync(path)) {
     throw new CideryError('addon_missing', `there is no '${name}' addon at ${path}`, {
-      hint: `Run set-up: node scripts/setup.mjs${name === 'ring' ? ' --for-tests' : ''}`,
+      hint: `Run set-up: ${setUpOf[name]}`,
     });
   }
   const loaded = addonSchema.safeParse(requireAddon(path));

@@ -1,4 +1,4 @@
-import { CideryError, errorMessage } from '../base/error.ts';
+import { CideryError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { cacheBytesPerPosition, slotGrowthPositions } from '../model/memory.ts';
@@ -10,7 +10,7 @@ import { parameterSources } from './parameter-sources.ts';
 import type { Address, EngineSettings, GroupBackend } from './protocol.ts';
 import { Scheduler } from './scheduler.ts';
 import { Slots } from './slots.ts';
-import { codeOf, StepLoop } from './step-loop.ts';
+import { asCoded, StepLoop } from './step-loop.ts';
 
 interface Opened {
   /** This rank's part of the model. */
@@ -89,7 +89,7 @@ export async function openModel(
     await addon.bind(engine);
   } catch (error) {
     await addon.closeEngine(engine);
-    throw new CideryError(codeOf(error), errorMessage(error), { cause: error });
+    throw asCoded(error);
   }
   const opened = { model, engine, contextLength };
   if (group !== null && group.rank > 0) {
@@ -179,6 +179,6 @@ export function coded<Value>(call: () => Value): Value {
   try {
     return call();
   } catch (error) {
-    throw new CideryError(codeOf(error), errorMessage(error), { cause: error });
+    throw asCoded(error);
   }
 }

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CideryError, errorMessage, invariant } from '../base/error.ts';
+import { CideryError, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addon } from './addon.ts';
@@ -26,7 +26,7 @@ import {
 import { faultOf, GenerationRequest, type RequestText } from './request.ts';
 import { promptLogits } from './prompt-logits.ts';
 import { safetensorsFile } from './safetensors-file.ts';
-import { codeOf } from './step-loop.ts';
+import { asCoded } from './step-loop.ts';
 
 export interface RankParts {
   readonly clock: Pick<Clock, 'monotonic'>;
@@ -158,7 +158,7 @@ export class Rank {
   #follow({ followed }: FollowingModel): void {
     followed.then(
       () => this.#parts.leave(0),
-      (error: unknown) => this.#fail(new CideryError(codeOf(error), errorMessage(error))),
+      (error: unknown) => this.#fail(asCoded(error)),
     );
   }
 

@@ -39,22 +39,27 @@ interface Asked {
   readonly drop: AbortController;
 }
 
-/** An engine whose steps take `stepMs` of the clock, one after the other. */
+/**
+ * An engine whose steps take `stepMs` of the clock, one after the other; one that had nothing to do
+ * needs `wakeMs` to begin.
+ */
 class SlowSteps implements StepEngine {
   /** In the order in which they were asked for; without those that were taken back. */
   readonly steps: Asked[] = [];
   takenBack = 0;
   readonly #clock: FakeClock;
+  readonly #wakeMs: number;
 
-  constructor(clock: FakeClock) {
+  constructor(clock: FakeClock, wakeMs = 0) {
     this.#clock = clock;
+    this.#wakeMs = wakeMs;
   }
 
   async step(plan: Uint8Array): Promise<Uint8Array> {
     const { slots, result } = answer(plan);
     const nowMs = this.#clock.monotonic();
     const freeAtMs = (this.steps.at(-1)?.beginsAtMs ?? -stepMs) + stepMs;
-    const beginsAtMs = Math.max(freeAtMs, nowMs);
+    const beginsAtMs = Math.max(freeAtMs, nowMs + this.#wakeMs);
     const drop = new AbortController();
     this.steps.push({ beginsAtMs, slots, drop });
     await this.#clock.sleep(beginsAtMs + stepMs - nowMs, drop.signal);
@@ -115,6 +120,19 @@ test.each([20, 50, 99])('who comes %i ms into a step joins the next one', async 
   // The others lost nothing, and one new plan did for both.
   expect(times.get('a')).toEqual(Array.from({ length: 13 }, (_, index) => (index + 1) * stepMs));
   expect(steps.takenBack).toBe(1);
+});
+
+test('the step that is waited for is not taken back, although it has not begun', async () => {
+  const clock = new FakeClock();
+  const steps = new SlowSteps(clock, 5);
+  const loop = loopOver(steps);
+  const { times, listener } = arrivals(clock);
+  loop.add(sequence('a', 1), listener);
+  await clock.advance(1);
+  loop.add(sequence('b', 1), listener);
+  await clock.advance(3 * stepMs);
+  expect(steps.takenBack).toBe(0);
+  expect([times.get('a'), times.get('b')]).toEqual([[stepMs + 5], [2 * stepMs + 5]]);
 });
 
 test('what was taken back counts once', async () => {

@@ -106,7 +106,8 @@ export class StepLoop {
     if (!this.#stepping) return;
     try {
       // A pipeline's steps begin one after the other, and none waits for long.
-      if (this.#stages === 1 && this.#flying.length > 0 && this.#scheduler.mayTakeBack) {
+      // The oldest is what `#run` waits for: it stays, although it may not have begun.
+      if (this.#stages === 1 && this.#flying.length > 1 && this.#scheduler.mayTakeBack) {
         if (this.#engine.takeBack()) {
           this.#flying.pop();
           this.#scheduler.takeBack();
@@ -136,9 +137,7 @@ export class StepLoop {
 
   #fail(error: unknown): void {
     this.#stepping = false;
-    this.#onFailure(
-      error instanceof CideryError ? error : new CideryError(codeOf(error), errorMessage(error)),
-    );
+    this.#onFailure(asCoded(error));
   }
 
   #dispatch(): void {
@@ -153,8 +152,10 @@ export class StepLoop {
   }
 }
 
-/** The code that the addon put on its error. */
-export function codeOf(error: unknown): string {
+/** A coded error as it is, with its hint; any other under the code that it bears. */
+export function asCoded(error: unknown): CideryError {
+  if (error instanceof CideryError) return error;
   const code = error instanceof Error && 'code' in error ? error.code : null;
-  return typeof code === 'string' ? code : 'engine_failed';
+  const known = typeof code === 'string' ? code : 'engine_failed';
+  return new CideryError(known, errorMessage(error), { cause: error });
 }

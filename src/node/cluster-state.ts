@@ -36,8 +36,10 @@ const instanceStateSchema = z.strictObject({
   deployment: z.string(),
   model: z.string(),
   state: z.enum(['starting', 'ready', 'failed', 'stopped']),
-  /** Why it failed. */
-  error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
+  /** Why it failed, and what there is to do. */
+  error: z
+    .strictObject({ code: z.string(), message: z.string(), hint: z.string().optional() })
+    .nullable(),
   /** While starting: how much of the weights is read. */
   progress: z.strictObject({ doneBytes: z.number(), totalBytes: z.number() }).nullable(),
   contextLength: z.int().nullable(),

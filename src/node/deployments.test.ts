@@ -121,6 +121,19 @@ describe('the instance of a model', () => {
     expect([spawner.ranks.length, models()]).toEqual([2, ['a', 'a']]);
   });
 
+  test('of several is one that is ready, and so is the state of the model', async () => {
+    const { deployments, ready, spawner } = world();
+    await deployments.create({ model: 'a' });
+    const first = await ready('a');
+    spawner.behave = () => {};
+    await deployments.create({ model: 'a', mode: 'fast' });
+    expect(await deployments.instanceFor('a')).toBe(first);
+    expect([...deployments.states()]).toEqual([['a', 'ready']]);
+    spawner.behave = obliging;
+    await deployments.remove(deployments.list()[0]?.view.id ?? '');
+    expect([...deployments.states()]).toEqual([['a', 'starting']]);
+  });
+
   test('a model that is not there is an error each time', async () => {
     const { deployments, library } = world();
     let tries = 0;

@@ -62,6 +62,12 @@ export class Deployments {
     return [...this.#deployments.values()];
   }
 
+  /** The state of each model that is deployed: of several instances, that of the most useful. */
+  states(): ReadonlyMap<ModelId, Instance['state']['kind']> {
+    const byUse = [...this.#deployments.values()].sort(lessUsefulFirst);
+    return new Map(byUse.map(({ instance }) => [instance.model, instance.state.kind]));
+  }
+
   /**
    * Deploys a model that is on disk. One that a request has brought here already, with the same
    * settings, becomes the deployment. Throws `model_not_found`, `insufficient_memory`,
@@ -144,10 +150,9 @@ export class Deployments {
     return [...this.#deployments.values()].filter(({ view }) => view.model === model);
   }
 
-  /** The model's deployment, rather one that has not failed. */
+  /** The model's deployment; of several the most useful, of those the first. */
   #find(model: string): Deployment | undefined {
-    const own = this.#of(model);
-    return own.find(({ instance }) => instance.state.kind !== 'failed') ?? own[0];
+    return this.#of(model).toReversed().sort(lessUsefulFirst).at(-1);
   }
 
   #view(model: ModelOnDisk, wanted: NewDeployment, automatic: boolean): DeploymentView {
@@ -287,6 +292,13 @@ export class Deployments {
       .filter(({ instance }) => instance.state.kind === 'starting' && instance !== besides)
       .reduce((sum, { instance }) => sum + instance.plan.weightBytes, 0);
   }
+}
+
+const usefulness: readonly Instance['state']['kind'][] = ['stopped', 'failed', 'starting', 'ready'];
+
+function lessUsefulFirst(a: Deployment, b: Deployment): number {
+  const [first, second] = [a, b].map(({ instance }) => usefulness.indexOf(instance.state.kind));
+  return (first ?? 0) - (second ?? 0);
 }
 
 /** Weights, and one context of at least 256 positions. */

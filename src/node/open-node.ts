@@ -39,7 +39,12 @@ export async function openNode(settings: NodeSettings): Promise<CideryNode> {
   const { environment, home } = settings;
   const machine = machineFacts();
   return new CideryNode({
-    library: realLibrary(home, environment, homedir()),
+    library: realLibrary(
+      home,
+      environment,
+      homedir(),
+      new URL('manifest-worker.js', import.meta.url),
+    ),
     spawner: realRankSpawner({
       script: fileURLToPath(new URL('../engine/main.js', import.meta.url)),
       environment: rankEnvironment(environment),

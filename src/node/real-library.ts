@@ -19,8 +19,8 @@ import { pullFromHub } from '../store/hub/pull.ts';
 import { requireRepository } from '../store/hub/repository.ts';
 import { type Environment, type HubSettings, readHubSettings } from '../store/hub/settings.ts';
 import type { OnPullEvent } from '../store/pull-progress.ts';
-import { readManifest } from '../store/read-manifest.ts';
 import { pullCatalogueModel } from '../store/starter/pull-starter.ts';
+import { manifestInThread } from './manifest-thread.ts';
 import type { ModelLibrary, ModelOnDisk, PullProgress } from './model-library.ts';
 
 const ports = {
@@ -32,11 +32,16 @@ const ports = {
   run: runCommand,
 };
 
-/** The library on this machine's disk, with the hub that the environment names. */
+/**
+ * The library on this machine's disk, with the hub that the environment names.
+ *
+ * @param manifestScript the compiled manifest-worker
+ */
 export function realLibrary(
   home: string,
   environment: Environment,
   userHome: string,
+  manifestScript: URL,
 ): ModelLibrary {
   const hub = readHubSettings(environment, userHome);
   const folders = modelFolders(home, hub.cacheFolder);
@@ -52,11 +57,7 @@ export function realLibrary(
       return withDate(model);
     },
     manifest: (model) =>
-      readManifest(
-        realDisk,
-        { id: model.id, kind: model.kind, path: model.path },
-        join(home, 'models', 'local', '.tokenizers'),
-      ),
+      manifestInThread(manifestScript, model, join(home, 'models', 'local', '.tokenizers')),
     pull: async (name, onProgress, signal) => {
       await pull(folders, hub, name, { signal, onEvent: progressOf(onProgress) });
       return resolve(name);

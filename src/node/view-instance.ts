@@ -1,3 +1,4 @@
+import type { CideryError } from '../base/error.ts';
 import type { DeploymentView, InstanceView } from './cluster-state.ts';
 import type { Instance } from './instance.ts';
 import { predictedMemory, memoryOfRanks } from './predicted-memory.ts';
@@ -17,8 +18,7 @@ export function viewInstance(
     deployment: view.id,
     model: instance.model,
     state: state.kind,
-    error:
-      state.kind === 'failed' ? { code: state.error.code, message: state.error.message } : null,
+    error: state.kind === 'failed' ? viewError(state.error) : null,
     progress:
       state.kind === 'starting'
         ? { doneBytes: state.doneBytes, totalBytes: state.totalBytes }
@@ -41,6 +41,10 @@ export function viewInstance(
     },
     ranks: viewRanks(instance, node),
   };
+}
+
+function viewError({ code, message, hint }: CideryError): InstanceView['error'] {
+  return hint === undefined ? { code, message } : { code, message, hint };
 }
 
 function viewRanks({ members, plan }: Instance, node: string): InstanceView['ranks'] {

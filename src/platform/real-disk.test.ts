@@ -169,3 +169,21 @@ test('a sleep ends with its signal', async () => {
   await expect(sleeping).rejects.toBe(reason);
   await expect(realClock.sleep(60_000, controller.signal)).rejects.toBe(reason);
 });
+
+test('a folder is made with those above it, or refused at once', async () => {
+  await realDisk.makeFolder(at('a', 'b', 'c'));
+  await realDisk.makeFolder(at('a', 'b', 'c'));
+  expect(await readdir(at('a', 'b'))).toEqual(['c']);
+  await writeFile(at('file'), '');
+  await expect(realDisk.makeFolder(at('file', 'below'))).rejects.toMatchObject({
+    code: 'disk_failed',
+  });
+  await expect(realDisk.makeFolder(at('file'))).rejects.toMatchObject({ code: 'disk_failed' });
+});
+
+// Skipped: only Linux has /proc, where nothing can be made and mkdir says that the parent lacks.
+test.skipIf(process.platform !== 'linux')('a folder below /proc is refused at once', async () => {
+  await expect(realDisk.makeFolder('/proc/cidery/home')).rejects.toMatchObject({
+    code: 'file_missing',
+  });
+});

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { CideryError } from '../base/error.ts';
 import type { Disk, FileFacts, OpenFile, WritableFile } from '../ports/disk.ts';
 import { diskError, errnoOf } from './disk-error.ts';
+import { makeFolder } from './make-folder.ts';
 
 /** Runs one thing of node:fs and turns what it throws into a coded error that names the path. */
 async function at<T>(path: string, action: () => Promise<T>): Promise<T> {
@@ -219,7 +220,7 @@ export const realDisk: Disk = {
   writeTextAtomically: (path, text) => at(path, () => writeAtomically(path, text)),
   facts: (path) => at(path, () => factsOf(path)),
   list: (path) => at(path, () => listFolder(path)),
-  makeFolder: (path) => at(path, async () => void (await fs.mkdir(path, { recursive: true }))),
+  makeFolder: (path) => at(path, () => makeFolder(path)),
   rename: (from, to) => at(from, () => fs.rename(from, to)),
   link: (target, path) => at(path, () => replaceLink(target, path)),
   realPath: (path) => at(path, () => fs.realpath(path)),

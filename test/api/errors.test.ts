@@ -101,6 +101,11 @@ describe('errors of the OpenAI API', () => {
       ['unsupported_value', 'response_format'],
     ],
     [
+      'a call that has to be made',
+      { tool_choice: 'required' },
+      ['unsupported_value', 'tool_choice'],
+    ],
+    [
       'a picture',
       { messages: [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }] },
       ['*', 'messages[0].content'],
@@ -147,6 +152,14 @@ describe('errors of the OpenAI API', () => {
     sending.destroy();
   });
 
+  test('a body that is nested too deeply', async () => {
+    const tools = `${'['.repeat(50_000)}${']'.repeat(50_000)}`;
+    const messages = '[{"role":"user","content":"x"}]';
+    const body = `{"model":"${echoModel}","messages":${messages},"tools":${tools}}`;
+    const response = await post('/v1/chat/completions', body);
+    expect(await describeError(response)).toEqual([400, invalid, 'body_too_deep', null]);
+  });
+
   test('a body over the limit is refused before it has come whole', async () => {
     let sent = 0;
     const body = new ReadableStream<Uint8Array>({
@@ -170,6 +183,11 @@ describe('errors of the OpenAI API', () => {
     const messages = [{ role: 'user', content }];
     expect(await refusal({ messages })).toEqual(expected);
     expect(await refusal({ messages, stream: true })).toEqual(expected);
+    const text = await post(
+      '/v1/completions',
+      JSON.stringify({ model: echoModel, prompt: content }),
+    );
+    expect(await describeError(text)).toEqual([400, invalid, 'context_length_exceeded', 'prompt']);
   });
 
   test('an unknown path, in the form of whoever is asked', async () => {

@@ -1,6 +1,8 @@
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { CliSandbox, onlyValue } from '../support/cli.ts';
+import { tinyModels } from '../support/rank-session.ts';
 
 let sandbox: CliSandbox;
 
@@ -156,4 +158,17 @@ describe('interrupted', () => {
     started.process.kill(signal);
     expect((await started.result).status).toBe(130);
   });
+});
+
+test('what a rank fails by is told with what to do, from the addon to the last line', async () => {
+  const model = join(tinyModels, 'llama');
+  const environment = { CIDERY_ISA: 'abacus' };
+  const args = ['run', model, 'p', '--raw', '--executor', 'cpu'];
+  const { status, stderr } = await sandbox.run(args, { environment });
+  expect([status, stderr]).toEqual([
+    1,
+    expect.stringMatching(
+      /no instruction set "abacus"; possible: .+; Set CIDERY_ISA to one of these, or .+\n$/,
+    ),
+  ]);
 });

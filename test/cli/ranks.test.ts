@@ -100,6 +100,7 @@ describe('through a node that runs', () => {
     const args = ['run', starterModel, ...prompt, ...flags];
     const result = await sandbox.run(args, { environment: { CIDERY_HOME: home } });
     expect(result.status, result.stderr).toBe(0);
+    return result;
   };
 
   test('an instance is made for the call, and is gone after it', async () => {
@@ -115,6 +116,9 @@ describe('through a node that runs', () => {
     const { id } = await client.deploy(wanted, never);
     const flags = ['--ranks', '2', '--split', 'pipeline', '--precise'];
     expect(await plansDuring(() => run(...flags))).toEqual(['single 1 fast', 'pipeline 2 precise']);
+    expect((await run(...flags)).stderr).toBe('');
+    // Both are as wanted: it says which one it takes.
+    expect((await run()).stderr).toMatch(/^of 2 that run smollm2:135m, deployment-\w+ answers/);
     const { stdout } = await sandbox.run(['ps'], { environment: { CIDERY_HOME: home } });
     expect(stdout).toMatch(/2 \(pipeline\)/);
     expect(stdout.match(/ {2}rank [01] +process \d+ +ready/g)?.length).toBe(2);

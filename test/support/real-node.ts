@@ -1,6 +1,7 @@
 import { cpSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { limits } from '../../src/base/limits.ts';
 import type { InstanceDefaults } from '../../src/node/deployments.ts';
@@ -17,6 +18,11 @@ import { testExecutor } from './executor.ts';
 /** The script of a rank, as set-up has built it. */
 const rankScript = resolve(import.meta.dirname, '../../dist/engine/main.js');
 
+/** The script of the thread that reads manifests, as set-up has built it. */
+export const builtManifestWorker = pathToFileURL(
+  resolve(import.meta.dirname, '../../dist/node/manifest-worker.js'),
+);
+
 export interface RealNodeOptions {
   readonly home: string;
   /** Variables that ranks get on top of this process's own. */
@@ -29,7 +35,7 @@ export interface RealNodeOptions {
 /** A node with real ranks, whose clock may be another's. */
 export function realNode(options: RealNodeOptions): CideryNode {
   return new CideryNode({
-    library: realLibrary(options.home, { HF_HOME: options.home }, homedir()),
+    library: realLibrary(options.home, { HF_HOME: options.home }, homedir(), builtManifestWorker),
     spawner: realRankSpawner({
       script: rankScript,
       environment: { ...process.env, MLX_DISABLE_COMPILE: '1', ...options.environment },

@@ -3,6 +3,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { cacheFolder } from '../../scripts/setup/context.mjs';
 import { realLibrary } from '../../src/node/real-library.ts';
+import { builtManifestWorker } from './real-node.ts';
 
 /** The catalogue's name of the starter model. */
 export const starterModel = 'smollm2:135m';
@@ -17,6 +18,6 @@ export async function starterHome(name = starterModel): Promise<string> {
   const home = join(cacheFolder(process.env), 'test-home');
   await mkdir(home, { recursive: true });
   const never = new AbortController().signal;
-  await realLibrary(home, process.env, homedir()).pull(name, () => {}, never);
+  await realLibrary(home, process.env, homedir(), builtManifestWorker).pull(name, () => {}, never);
   return home;
 }

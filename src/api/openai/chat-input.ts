@@ -12,10 +12,18 @@ export function chatInput(body: ChatRequest): PromptInput {
       'response_format',
     );
   }
+  const choice = body.tool_choice ?? 'auto';
+  if (choice !== 'auto' && choice !== 'none') {
+    throw new FieldError(
+      'unsupported_value',
+      "this version cannot force a call: 'tool_choice' is 'auto' or 'none'.",
+      'tool_choice',
+    );
+  }
   return {
     kind: 'chat',
     messages: body.messages.map(templateMessage),
-    tools: body.tools ?? null,
+    tools: choice === 'none' ? null : (body.tools ?? null),
     variables: body.chat_template_kwargs ?? {},
   };
 }

@@ -10,8 +10,14 @@ const codes: Readonly<Record<string, string>> = {
   token_unknown: 'invalid_value',
 };
 
-/** An error in OpenAI's form. */
-export function errorBody(thrown: unknown): object {
+const promptCodes: ReadonlySet<string> = new Set([
+  'prompt_too_long',
+  'prompt_empty',
+  'prompt_too_large',
+]);
+
+/** An error in OpenAI's form; `promptField` is the one that holds the prompt in this request. */
+export function errorBody(thrown: unknown, promptField = 'messages'): object {
   const error = httpError(thrown);
   const message = error.hint === null ? error.message : `${error.message} (${error.hint})`;
   const field = error.field ?? (error.code === 'model_not_found' ? 'model' : null);
@@ -19,7 +25,7 @@ export function errorBody(thrown: unknown): object {
     error: {
       message,
       type: errorType(error.status),
-      param: error.code === 'prompt_too_long' ? 'messages' : field,
+      param: promptCodes.has(error.code) ? promptField : field,
       code: codes[error.code] ?? error.code,
     },
   };

@@ -49,9 +49,7 @@ export function openAiRoutes(node: CideryNode, clock: Clock): Hono {
 
 /** What is on disk, each with OpenAI's fields and its state: `ready` when it is loaded. */
 async function listedModels(node: CideryNode) {
-  const states = new Map(
-    node.deployments.list().map(({ instance }) => [instance.model, instance.state.kind]),
-  );
+  const states = node.deployments.states();
   return (await node.library.list())
     .filter((model) => model.state === 'ready')
     .map((model) => ({

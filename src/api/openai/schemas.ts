@@ -33,9 +33,10 @@ const messageSchema = z.discriminatedUnion('role', [
 ]);
 export type OpenAiMessage = z.infer<typeof messageSchema>;
 
-const stop = z
-  .union([z.string().min(1).max(limits.stopMaxCharacters), z.null()])
-  .or(z.array(z.string().min(1).max(limits.stopMaxCharacters)).max(limits.stopsMax));
+const stopText = z.string().min(1).max(limits.stopMaxCharacters);
+const stop = z.union([stopText, z.array(stopText).max(limits.stopsMax)], {
+  error: `expected a string or a list of at most ${limits.stopsMax} strings`,
+});
 
 const samplingFields = {
   model: z.string().min(1),
@@ -67,6 +68,7 @@ export const chatRequestSchema = z.looseObject({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(limits.alternativesMax).nullish(),
   tools: z.array(json).nullish(),
+  tool_choice: z.union([z.string(), z.looseObject({})]).nullish(),
   response_format: z.looseObject({ type: z.string() }).nullish(),
   chat_template_kwargs: z.record(z.string(), json).nullish(),
 });

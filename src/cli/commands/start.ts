@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createApi } from '../../api/app.ts';
 import { stateEvents } from '../../api/cluster/state-events.ts';
@@ -9,6 +8,7 @@ import { openNode } from '../../node/open-node.ts';
 import { diskError } from '../../platform/disk-error.ts';
 import { tryFileLock } from '../../platform/file-lock.ts';
 import { type HttpServer, listen } from '../../platform/http-server.ts';
+import { makeFolder } from '../../platform/make-folder.ts';
 import { realClock } from '../../platform/real-clock.ts';
 import type { FileLock } from '../../ports/lock.ts';
 import { catalogue } from '../../store/catalogue.ts';
@@ -73,7 +73,7 @@ async function lockHome(context: CommandContext): Promise<FileLock> {
 
 async function makeLock(folder: string, path: string): Promise<FileLock | null> {
   try {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder, 0o700);
     return await tryFileLock(path);
   } catch (error) {
     throw diskError(error, path);

@@ -1,0 +1,61 @@
+import { parentPort, Worker, workerData } from 'node:worker_threads';
+import { CideryError, errorCode, errorMessage, invariant } from '../base/error.ts';
+
+/** What a thread says before it ends. */
+type Said =
+  | { readonly kind: 'value'; readonly value: unknown }
+  | {
+      readonly kind: 'fault';
+      readonly code: string;
+      readonly message: string;
+      readonly hint: string | undefined;
+    };
+
+/**
+ * Runs a script, which calls `answerInThread`, in a thread of its own and returns its answer, so
+ * that what takes long or much memory stops nobody else. Input and answer are copied. Rejects with
+ * the coded error that the script ended with, and `thread_ended` when it came to no answer.
+ */
+export function runInThread(script: URL, input: unknown): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(script, { workerData: input });
+    worker.on('message', (said: Said) => {
+      if (said.kind === 'value') resolve(said.value);
+      else reject(faultOf(said));
+    });
+    worker.on('error', (cause) => reject(ended(cause)));
+    // After its message, if there was one: it settles nothing a second time.
+    worker.on('exit', () => reject(ended(undefined)));
+  });
+}
+
+/** For the script of a thread: hands what it was given to `work`, and its answer back. */
+export async function answerInThread(work: (input: unknown) => Promise<unknown>): Promise<void> {
+  const port = parentPort;
+  invariant(port !== null, 'the script of a thread runs in one');
+  port.postMessage(await saidBy(work(workerData)));
+}
+
+function saidBy(answer: Promise<unknown>): Promise<Said> {
+  return answer.then(
+    (value): Said => ({ kind: 'value', value }),
+    (error: unknown): Said => ({
+      kind: 'fault',
+      code: errorCode(error),
+      message: errorMessage(error),
+      hint: error instanceof CideryError ? error.hint : undefined,
+    }),
+  );
+}
+
+function faultOf({ code, message, hint }: Extract<Said, { kind: 'fault' }>): CideryError {
+  return new CideryError(code, message, hint === undefined ? {} : { hint });
+}
+
+function ended(cause: Error | undefined): CideryError {
+  const reason = cause === undefined ? '' : `: ${cause.message}`;
+  return new CideryError('thread_ended', `a thread ended before it was done${reason}`, {
+    hint: 'end other programs if memory is short, and try again',
+    cause,
+  });
+}
