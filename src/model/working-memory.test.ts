@@ -18,7 +18,7 @@ test('what cpu works in is mapped once', () => {
     workingBytes(program, { executor: 'cpu', precise: false }, { ...step, positions });
   const rows = columns + 2 * 576 + 64 + 576;
   const floats = 512 * rows + 2 ** 20 + 32 * 49_152;
-  expect(bytes(100)).toBe(4 * floats + 512 * 1536 * 1.5);
+  expect(bytes(100)).toBe(4 * floats + 512 * 1536 * 1.875);
   expect(bytes(8_192)).toBe(bytes(100));
   expect(bytes(2 ** 22)).toBe(bytes(100) + 4 * (3 * (2 ** 13 + 1) * 80 - 2 ** 20));
 });

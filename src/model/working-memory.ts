@@ -1,5 +1,6 @@
 import { invariant } from '../base/error.ts';
 import type { WeightMode } from './memory.ts';
+import { sumKinds } from './operations.ts';
 import type { Operation, Program } from './program.ts';
 
 /** A step at its largest. */
@@ -15,7 +16,7 @@ export interface LargestStep {
 export function workingBytes(program: Program, mode: WeightMode, step: LargestStep): number {
   invariant(step.selected <= step.tokens, 'a step selects more rows than it has');
   return mode.executor === 'cpu'
-    ? cpuWorkingBytes(program, step.positions)
+    ? cpuWorkingBytes(program, mode.precise, step.positions)
     : mlxWorkingBytes(program, mode.precise, step);
 }
 
@@ -45,12 +46,12 @@ const lanes = 16;
 const usualAttentionFloats = 2 ** 20;
 /** Positions of which one partial result is made. */
 const spanPositions = 512;
-/** Inputs of a matrix that share a scale: a byte each, and four values in 32 bits for all. */
+/** Inputs of a matrix that share a scale: a byte each, and seven values in 32 bits for all. */
 const activationGroup = 32;
-const groupBytes = activationGroup + 4 * 4;
+const groupBytes = activationGroup + 7 * 4;
 
 /** What is mapped once, for steps of any size, in 32 bits. */
-function cpuWorkingBytes(program: Program, positions: number): number {
+function cpuWorkingBytes(program: Program, precise: boolean, positions: number): number {
   const wide = (width: number) => Math.ceil(width / lanes) * lanes;
   const sum = (widths: readonly number[]) =>
     widths.reduce((total, width) => total + wide(width), 0);
@@ -76,7 +77,27 @@ function cpuWorkingBytes(program: Program, positions: number): number {
   });
   const floats =
     passRows * perRow + Math.max(partials, usualAttentionFloats) + logitRows * wide(logits);
-  return 4 * floats + (passRows * inputs * groupBytes) / activationGroup;
+  const inBits = (passRows * inputs * groupBytes) / activationGroup;
+  if (precise) return 4 * floats + inBits;
+  const halves = passRows * most(program, roundedColumns);
+  const bounds = most(program, (operation) => boundFloats(program, operation));
+  return 4 * (floats + bounds) + 2 * halves + inBits;
+}
+
+/** Columns of which ranks add parts that were rounded to 16 bits. */
+function roundedColumns({ kind, fields }: Operation): number {
+  return kind === 'allSum' && fields.kind === sumKinds.rounded ? fields.data.width : 0;
+}
+
+/** Of rows with logits, what native/cpu/ops/greedy_head.cpp finds the largest with. */
+function boundFloats(program: Program, { kind, fields }: Operation): number {
+  if (kind !== 'head') return 0;
+  const { shape, storage } = program.parameters[fields.weight] ?? {};
+  const isSplit = storage?.kind === 'block' && storage.format === 'Q8_0';
+  const isPlain = fields.scale === 1 && fields.softcap === 0 && fields.bias === null;
+  if (!isSplit || !isPlain) return 0;
+  const panels = Math.ceil((shape?.[0] ?? 0) / lanes);
+  return logitRows * (panels + (2 * fields.in.width) / activationGroup);
 }
 
 /** Columns of the matrix that goes between ranks. */
