@@ -186,11 +186,13 @@ export const limits = {
    */
   rankHelloMs: 30_000,
   rankPingMs: 500,
-  /**
-   * JavaScript of a rank that has not answered for this long is stuck: loading a large tokenizer
-   * takes 2 s.
-   */
+  /** JavaScript of a rank that has not answered for this long is stuck. */
   rankSilenceMs: 15_000,
+  /**
+   * The same before its model is there: the tokenizer of 262,144 tokens takes 2 s, and a busy or
+   * slow machine a multiple of that.
+   */
+  rankLoadingSilenceMs: 120_000,
   /**
    * A process that gives no native sign of life for this long is stopped, and a rank of a group of
    * which the others hear nothing is lost. Signs come twice a second and wait for nothing but a

@@ -216,6 +216,7 @@ export class RankClient {
       case 'listening':
         return this.#listening.resolve(message.port);
       case 'opened':
+        this.#vitals.opened();
         return this.#opening.shift()?.resolve(message);
       case 'failed':
         this.#fail(faultError(message.fault));

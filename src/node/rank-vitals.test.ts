@@ -39,12 +39,16 @@ test('one that gave its last sign is stopped within the limit, though it was jus
   expect((end?.atMs ?? 0) - 10_000).toBeGreaterThan(stoppedMs - 2 * limits.rankPingMs);
 });
 
-test('signs without a word are a JavaScript that is stuck, which has longer', () => {
-  const end = watch(60_000, (vitals) => {
+test.each([
+  ['with its model', true, limits.rankSilenceMs],
+  ['that loads has longer still', false, limits.rankLoadingSilenceMs],
+])('signs without a word are a stuck JavaScript; one %s', (_which, opened, mostMs) => {
+  const end = watch(200_000, (vitals) => {
     vitals.hello();
+    if (opened) vitals.opened();
     vitals.sign();
   });
-  expect(end).toEqual({ code: 'rank_stuck', atMs: limits.rankSilenceMs + limits.rankPingMs });
+  expect(end).toEqual({ code: 'rank_stuck', atMs: mostMs + limits.rankPingMs });
 });
 
 test('a daemon that was held up for a second judges nobody by it', () => {

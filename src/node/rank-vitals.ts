@@ -9,6 +9,7 @@ export class RankVitals {
   readonly #stoppedMs: number;
   #checkedAt: number;
   #helloSeen = false;
+  #openedSeen = false;
   #signSeen = false;
   #silentMs = 0;
   #signlessMs = 0;
@@ -41,6 +42,11 @@ export class RankVitals {
     this.#steplessMs = 0;
   }
 
+  /** Its model is there: what blocks its JavaScript for long is behind it. */
+  opened(): void {
+    this.#openedSeen = true;
+  }
+
   pong({ steps, running }: { readonly steps: number; readonly running: number }): void {
     if (steps !== this.#steps || running === 0) this.#steplessMs = 0;
     this.#steps = steps;
@@ -66,7 +72,8 @@ export class RankVitals {
         ? ended('rank_stuck', 'did not start in time')
         : null;
     }
-    if (this.#silentMs > limits.rankSilenceMs) return ended('rank_stuck', 'does not answer');
+    const mostSilentMs = this.#openedSeen ? limits.rankSilenceMs : limits.rankLoadingSilenceMs;
+    if (this.#silentMs > mostSilentMs) return ended('rank_stuck', 'does not answer');
     if (this.#steplessMs > limits.rankStepMs) return ended('rank_stuck', 'does not finish a step');
     return null;
   }
