@@ -115,6 +115,17 @@ describe('chat completions', () => {
     });
   });
 
+  test('a token that is a part of a character has no bytes', async () => {
+    const { choices } = await client.chat.completions.create({
+      model: echoModel,
+      messages: [{ role: 'user', content: '\u{FFFD}' }],
+      logprobs: true,
+    });
+    expect(choices[0]?.logprobs?.content?.map(({ token, bytes }) => [token, bytes])).toEqual([
+      ['\u{FFFD} ', null],
+    ]);
+  });
+
   test('every sampling field reaches the rank', async () => {
     await client.chat.completions.create({
       model: echoModel,

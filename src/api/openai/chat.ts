@@ -148,6 +148,8 @@ function logprobEntry({ text, logprob, alternatives }: TokenLogprobs): object {
   };
 }
 
+/** Of a part of a character the text has no bytes: better none than wrong ones. */
 function tokenEntry(token: string, logprob: number): object {
-  return { token, logprob, bytes: [...new TextEncoder().encode(token)] };
+  const bytes = token.includes('\uFFFD') ? null : [...new TextEncoder().encode(token)];
+  return { token, logprob, bytes };
 }
