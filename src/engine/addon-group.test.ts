@@ -162,15 +162,21 @@ describe('tiny models split over ranks in fast mode', () => {
   const processes = startRanks('cpu');
 
   // What is quantized and what is not, in 4 bits and more, and with an odd number of layers.
-  const fastNames = ['llama', 'gemma3-q4-g32', 'llama-mixed', 'phi3-q4-g64', 'qwen3-q4-g32'];
+  const fastNames = ['llama', 'gemma2-q4-g32', 'llama-mixed', 'phi3-q4-g64', 'qwen3-q4-g32'];
   test.each(fastNames)('%s, fast', { timeout: 60_000 }, async (name) => {
+    const alone = { executor: 'cpu', split: 'tensor' } as const;
+    const precise = await ask(processes.slice(0, 1), name, { ...alone, precise: true });
     const options = { executor: 'cpu', precise: false } as const;
-    const one = await ask(processes.slice(0, 1), name, { ...options, split: 'tensor' });
+    const one = await ask(processes.slice(0, 1), name, { ...alone, ...options });
+    const lost = worstDeviation(logitsOf(precise), logitsOf(one));
     for (const kind of await possibleSplits(name)) {
       const several = await ask(processes.slice(0, kind.ranks), name, { ...options, ...kind });
       if (kind.split === 'pipeline') expect(exact(several), titleOf(kind)).toEqual(exact(one));
-      // Sums in another order turn over some last bits of 8: 0.03 was seen, a wrong part brings 1.
-      expect(worstDeviation(logitsOf(one), logitsOf(several)), titleOf(kind)).toBeLessThan(0.1);
+      // Parts that are rounded to 16 bits, and other last bits of 8 for it: no more than what the
+      // mode itself loses, which is 0.1 to 0.2 here. A wrong part brings 1.
+      const deviation = worstDeviation(logitsOf(one), logitsOf(several));
+      expect(deviation, titleOf(kind)).toBeLessThan(lost + 0.05);
+      expect(lost + 0.05).toBeLessThan(0.4);
     }
   });
 });

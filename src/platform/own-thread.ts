@@ -18,7 +18,9 @@ type Said =
  */
 export function runInThread(script: URL, input: unknown): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(script, { workerData: input });
+    // Options of this process are none of the thread's: one that was given a script by `-e` would
+    // not read a file.
+    const worker = new Worker(script, { workerData: input, execArgv: [] });
     worker.on('message', (said: Said) => {
       if (said.kind === 'value') resolve(said.value);
       else reject(faultOf(said));
