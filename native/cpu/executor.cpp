@@ -69,7 +69,7 @@ void CpuExecutor::bind() {
   bound_ = bind_program(
       program_, weights_,
       {options_.precise, pool_.threads(), options_.positions, group_.get()}, arena_);
-  if (GreedyHead::serves(bound_->head)) greedy_head_.emplace(bound_->head, most_logit_rows, arena_);
+  if (GreedyHead::serves(bound_->head)) greedy_head_.emplace(bound_->head, arena_);
   for (auto* rows : {&pass_.tokens, &pass_.positions, &pass_.slots}) rows->reserve(most_rows);
   pass_.sequences.reserve(most_rows);
   pass_.wanted.reserve(most_rows);
@@ -289,7 +289,8 @@ std::span<const Largest> CpuExecutor::run_head_products(const Tools& tools, cons
     return program::wants_largest(draws.plan.sequences[row.sequence]);
   };
   const auto some = std::span(pass_.wanted).subspan(from, count);
-  if (greedy_head_ && std::ranges::all_of(some, wants_largest) && !greedy_head_->resting()) {
+  if (greedy_head_ && count <= GreedyHead::most_rows &&
+      std::ranges::all_of(some, wants_largest) && !greedy_head_->resting()) {
     return greedy_head_->run(tools, from, count);
   }
   bound_->head.run(tools, from, count, 0);

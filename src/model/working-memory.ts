@@ -40,6 +40,8 @@ function mlxWorkingBytes(program: Program, precise: boolean, step: LargestStep):
 /** As native/cpu/bind.cpp has it: rows of a pass, and those of them with logits. */
 const passRows = 512;
 const logitRows = 32;
+/** Rows of which the largest logit is found from upper bits. */
+const greedyRows = 8;
 /** Values that a processor takes at once: rows are as wide as a multiple of it. */
 const lanes = 16;
 /** Of partial results of attention, unless a context needs more. */
@@ -89,7 +91,7 @@ function roundedColumns({ kind, fields }: Operation): number {
   return kind === 'allSum' && fields.kind === sumKinds.rounded ? fields.data.width : 0;
 }
 
-/** Of rows with logits, what native/cpu/ops/greedy_head.cpp finds the largest with. */
+/** What native/cpu/ops/greedy_head.cpp finds the largest logits with. */
 function boundFloats(program: Program, { kind, fields }: Operation): number {
   if (kind !== 'head') return 0;
   const { shape, storage } = program.parameters[fields.weight] ?? {};
@@ -97,7 +99,7 @@ function boundFloats(program: Program, { kind, fields }: Operation): number {
   const isPlain = fields.scale === 1 && fields.softcap === 0 && fields.bias === null;
   if (!isSplit || !isPlain) return 0;
   const panels = Math.ceil((shape?.[0] ?? 0) / lanes);
-  return logitRows * (panels + (2 * fields.in.width) / activationGroup);
+  return greedyRows * (panels + (2 * fields.in.width) / activationGroup);
 }
 
 /** Columns of the matrix that goes between ranks. */

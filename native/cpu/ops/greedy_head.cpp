@@ -20,7 +20,7 @@ bool GreedyHead::serves(const MatmulRegion& head) noexcept {
          head.softcap.changes_nothing();
 }
 
-GreedyHead::GreedyHead(const MatmulRegion& head, uint32_t most_rows, Arena& arena)
+GreedyHead::GreedyHead(const MatmulRegion& head, Arena& arena)
     : head_(head),
       panels_(panel_count(head.parts[0].weight->outputs)),
       margins_(arena.allocate_array<Margin>(uint64_t{most_rows} * head.in.width /

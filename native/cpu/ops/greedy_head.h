@@ -16,12 +16,15 @@ namespace cidery::cpu {
 /// largest.
 class GreedyHead {
  public:
+  /// With more rows multiplying takes longer than reading, and a bound is a product more.
+  static constexpr uint32_t most_rows = 8;
+
   /// Whether `head` is such that this works: int8 activations over split8, with nothing behind the
   /// product that could make two logits equal.
   static bool serves(const MatmulRegion& head) noexcept;
 
-  /// For `head`, of which `serves`, and at most `most_rows` rows at a time.
-  GreedyHead(const MatmulRegion& head, uint32_t most_rows, Arena& arena);
+  /// For `head`, of which `serves`.
+  GreedyHead(const MatmulRegion& head, Arena& arena);
 
   /// The largest of rows [first, first + rows) of the head's input; of the logits some are left in
   /// the first rows of the head's output. The next call takes the memory of the result.
