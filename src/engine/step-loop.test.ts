@@ -81,8 +81,8 @@ function sequence(key: string, maxTokens: number): NewSequence {
   return { key, tokens: [0], maxTokens, stopIds: new Set(), work };
 }
 
-function loopOver(steps: SlowSteps, stages = 1): StepLoop {
-  const scheduler = new Scheduler(new Slots(4, 1_024, 16), {
+function schedulerFor(stages: number): Scheduler {
+  return new Scheduler(new Slots(4, 1_024, 16), {
     promptTokensPerStep: 8,
     promptShareMin: 2,
     waitingMax: 10,
@@ -90,7 +90,10 @@ function loopOver(steps: SlowSteps, stages = 1): StepLoop {
     sharedPrefixMin: 4,
     batches: stages,
   });
-  return new StepLoop(steps, scheduler, stages, (error) => {
+}
+
+function loopOver(steps: SlowSteps, stages = 1): StepLoop {
+  return new StepLoop(steps, schedulerFor(stages), stages, (error) => {
     throw error;
   });
 }
@@ -133,6 +136,20 @@ test('the step that is waited for is not taken back, although it has not begun',
   await clock.advance(3 * stepMs);
   expect(steps.takenBack).toBe(0);
   expect([times.get('a'), times.get('b')]).toEqual([[stepMs + 5], [2 * stepMs + 5]]);
+});
+
+test('a failure is told once, and nothing is begun after it', async () => {
+  const failures: unknown[] = [];
+  const engine: StepEngine = {
+    step: () => Promise.reject(new Error('the device is gone')),
+    takeBack: () => false,
+  };
+  const loop = new StepLoop(engine, schedulerFor(1), 1, (error) => void failures.push(error));
+  loop.add(sequence('a', 2), () => {});
+  await new Promise(setImmediate);
+  loop.add(sequence('b', 2), () => {});
+  await new Promise(setImmediate);
+  expect(failures).toMatchObject([{ code: 'engine_failed', message: 'the device is gone' }]);
 });
 
 test('what was taken back counts once', async () => {

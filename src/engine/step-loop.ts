@@ -1,6 +1,6 @@
 import { errorMessage, CideryError } from '../base/error.ts';
 import type { NewSequence, Scheduler, SequenceEvent } from './scheduler.ts';
-import { decodeResult, encodePlan } from './step-plan.ts';
+import { decodeResult, encodePlan, type StepPlan } from './step-plan.ts';
 
 /** Counts since the rank began. */
 export interface StepCounts {
@@ -36,7 +36,7 @@ export class StepLoop {
   readonly #onFailure: (error: unknown) => void;
   /** The oldest first. */
   readonly #flying: Flight[] = [];
-  #stepping = false;
+  #state: 'idle' | 'stepping' | 'failed' = 'idle';
   #replanning = false;
 
   /** `stages`: of the pipeline that the engine leads, 1 without one; each has a step to run. */
@@ -64,10 +64,10 @@ export class StepLoop {
   add(sequence: NewSequence, listener: (event: SequenceEvent) => void): void {
     this.#scheduler.add(sequence);
     this.#listeners.set(sequence.key, listener);
-    if (!this.#stepping) {
-      this.#stepping = true;
+    if (this.#state === 'idle') {
+      this.#state = 'stepping';
       void this.#run();
-    } else if (!this.#replanning) {
+    } else if (this.#state === 'stepping' && !this.#replanning) {
       this.#replanning = true;
       void this.#replan();
     }
@@ -93,7 +93,7 @@ export class StepLoop {
         this.counts.promptTokens += oldest.promptTokens;
         this.#scheduler.complete(result);
       }
-      this.#stepping = false;
+      if (this.#state === 'stepping') this.#state = 'idle';
     } catch (error) {
       this.#fail(error);
     }
@@ -103,7 +103,7 @@ export class StepLoop {
   async #replan(): Promise<void> {
     await Promise.resolve();
     this.#replanning = false;
-    if (!this.#stepping) return;
+    if (this.#state !== 'stepping') return;
     try {
       // A pipeline's steps begin one after the other, and none waits for long.
       // The oldest is what `#run` waits for: it stays, although it may not have begun.
@@ -124,19 +124,17 @@ export class StepLoop {
     while (this.#flying.length < this.#stages + 1) {
       const plan = this.#scheduler.plan();
       if (plan === null) return;
-      const prompts = plan.sequences.map(({ tokens }) =>
-        tokens === 'lastSample' ? 1 : tokens.length,
-      );
-      const promptTokens = prompts.reduce((sum, count) => (count > 1 ? sum + count : sum), 0);
       const result = this.#engine.step(encodePlan(plan));
       // When one fails those behind it fail too, and nobody waits for them.
       result.catch(() => {});
-      this.#flying.push({ result, promptTokens });
+      this.#flying.push({ result, promptTokens: promptTokensOf(plan) });
     }
   }
 
+  /** Once: what follows from it is no news. */
   #fail(error: unknown): void {
-    this.#stepping = false;
+    if (this.#state === 'failed') return;
+    this.#state = 'failed';
     this.#onFailure(asCoded(error));
   }
 
@@ -150,6 +148,14 @@ export class StepLoop {
       listener?.(event);
     }
   }
+}
+
+/** A single token counts as the sequence's last one. */
+function promptTokensOf({ sequences }: StepPlan): number {
+  return sequences.reduce(
+    (sum, { tokens }) => (tokens !== 'lastSample' && tokens.length > 1 ? sum + tokens.length : sum),
+    0,
+  );
 }
 
 /** A coded error as it is, with its hint; any other under the code that it bears. */
