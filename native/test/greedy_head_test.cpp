@@ -172,18 +172,20 @@ void check_refusals(const cpu::Kernels& kernels, Random& random) {
   check(!cpu::GreedyHead::serves(other), "not where there is no head");
 }
 
+void run(const std::vector<const cpu::Kernels*>& sets, uint64_t seed) {
+  Random random(seed);
+  for (const cpu::Kernels* set : sets) {
+    check_random(*set, random);
+    check_left_out(*set, random);
+    check_ties_and_infinities(*set, random);
+    check_refusals(*set, random);
+  }
+}
+
 }  // namespace
 }  // namespace cidery::test
 
 int main(int count, char** arguments) {
-  using namespace cidery;
-  const test::Selection selection(count, arguments);
-  test::Random random(selection.seed);
-  for (const cpu::Kernels* set : selection.sets) {
-    test::check_random(*set, random);
-    test::check_left_out(*set, random);
-    test::check_ties_and_infinities(*set, random);
-    test::check_refusals(*set, random);
-  }
-  return test::summary("greedy_head_test");
+  using namespace cidery::test;
+  return run_kernel_test(count, arguments, "greedy_head_test", run);
 }

@@ -185,8 +185,6 @@ void run(const std::vector<const Kernels*>& sets, uint64_t seed) {
 }  // namespace cidery::test
 
 int main(int count, char** arguments) {
-  using namespace cidery;
-  const test::Selection selection(count, arguments);
-  test::run(selection.sets, selection.seed);
-  return test::summary("kernels_bound_test");
+  using namespace cidery::test;
+  return run_kernel_test(count, arguments, "kernels_bound_test", run);
 }

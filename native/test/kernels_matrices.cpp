@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "check.h"
 #include "cpu/dispatch.h"
 #include "load/dequantize.h"
 #include "load/format.h"
@@ -131,23 +132,28 @@ FileFormat affine(uint32_t bits, uint32_t group, Format factors) {
 
 }  // namespace
 
-Selection::Selection(int count, char** arguments) {
+int run_kernel_test(int count, char** arguments, const char* name,
+                    void (*run)(const std::vector<const cpu::Kernels*>& sets, uint64_t seed)) {
   std::string only;
+  uint64_t seed = 1;
   for (int i = 1; i + 1 < count; i += 2) {
-    const std::string_view name = arguments[i];
-    if (name == "--seed") seed = std::strtoull(arguments[i + 1], nullptr, 10);
-    if (name == "--set") only = arguments[i + 1];
+    const std::string_view option = arguments[i];
+    if (option == "--seed") seed = std::strtoull(arguments[i + 1], nullptr, 10);
+    if (option == "--set") only = arguments[i + 1];
   }
+  std::vector<const cpu::Kernels*> sets;
   try {
     if (!only.empty()) sets.push_back(&cpu::choose_kernels(only));
   } catch (const Error& error) {
     std::printf("%s\n", error.what());
-    std::exit(2);
+    return 2;
   }
-  for (const std::string_view name : cpu::possible_sets()) {
-    if (only.empty()) sets.push_back(&cpu::choose_kernels(name));
+  for (const std::string_view possible : cpu::possible_sets()) {
+    if (only.empty()) sets.push_back(&cpu::choose_kernels(possible));
   }
   for (const cpu::Kernels* set : sets) std::printf("set %s\n", set->name);
+  run(sets, seed);
+  return summary(name);
 }
 
 std::vector<float> random_values(size_t count, Random& random) {

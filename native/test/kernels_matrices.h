@@ -62,14 +62,11 @@ class Guarded {
 
 using Random = std::mt19937_64;
 
-/// What the command line of a kernel test asks for: --set NAME (else every set that this processor
-/// has), --seed N. Leaves with status 2 where the processor lacks the set.
-struct Selection {
-  std::vector<const cpu::Kernels*> sets;
-  uint64_t seed = 1;
-
-  Selection(int count, char** arguments);
-};
+/// The main function of a kernel test: calls `run` with what the command line asks for, --set NAME
+/// (else every set that this processor has) and --seed N. Returns the exit status: 2 where the
+/// processor lacks the set.
+int run_kernel_test(int count, char** arguments, const char* name,
+                    void (*run)(const std::vector<const cpu::Kernels*>& sets, uint64_t seed));
 
 /// Normally distributed values.
 std::vector<float> random_values(size_t count, Random& random);

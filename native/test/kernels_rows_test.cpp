@@ -263,8 +263,6 @@ void run(const Sets& sets, uint64_t seed) {
 }  // namespace cidery::test
 
 int main(int count, char** arguments) {
-  using namespace cidery;
-  const test::Selection selection(count, arguments);
-  test::run(selection.sets, selection.seed);
-  return test::summary("kernels_rows_test");
+  using namespace cidery::test;
+  return run_kernel_test(count, arguments, "kernels_rows_test", run);
 }

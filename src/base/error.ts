@@ -24,6 +24,25 @@ export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** An error as it goes from one process or thread to another. */
+export interface Fault {
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string | null;
+}
+
+/** Any thrown value as a fault; one without a code of its own gets `otherCode`. */
+export function faultOf(error: unknown, otherCode = 'internal'): Fault {
+  const message = errorMessage(error);
+  if (!(error instanceof CideryError)) return { code: otherCode, message, hint: null };
+  return { code: error.code, message, hint: error.hint ?? null };
+}
+
+/** A fault as the error that it was. */
+export function faultError({ code, message, hint }: Fault): CideryError {
+  return new CideryError(code, message, hint === null ? {} : { hint });
+}
+
 /** A condition that only a bug in cidery can break. */
 export function invariant(condition: unknown, message: string): asserts condition {
   if (!condition) throw new CideryError('internal', `bug in cidery: ${message}`);

@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { Socket } from 'node:net';
+import { faultOf } from '../base/error.ts';
 import { JsonLines, jsonLine } from '../base/lines.ts';
 import { limits } from '../base/limits.ts';
 import { loadAddon } from './load-addon.ts';
@@ -10,7 +11,6 @@ import {
   orphanExitCode,
 } from './protocol.ts';
 import { Rank } from './rank.ts';
-import { faultOf } from './request.ts';
 import { openRequestText } from './request-text.ts';
 import { runTextOperation } from './text-operations.ts';
 

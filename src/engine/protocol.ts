@@ -223,7 +223,6 @@ const faultSchema = z.strictObject({
   message: z.string(),
   hint: z.string().nullable(),
 });
-export type Fault = z.infer<typeof faultSchema>;
 
 const logprobSchema = z.strictObject({ token: tokenId, text: z.string(), logprob: z.number() });
 

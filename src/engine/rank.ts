@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { CideryError, invariant } from '../base/error.ts';
+import { CideryError, faultOf, invariant } from '../base/error.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Addon } from './addon.ts';
@@ -23,7 +23,7 @@ import {
   type ToRank,
   toRankSchema,
 } from './protocol.ts';
-import { faultOf, GenerationRequest, type RequestText } from './request.ts';
+import { GenerationRequest, type RequestText } from './request.ts';
 import { promptLogits } from './prompt-logits.ts';
 import { safetensorsFile } from './safetensors-file.ts';
 import { asCoded } from './step-loop.ts';

@@ -1,4 +1,4 @@
-import { CideryError, errorMessage } from '../base/error.ts';
+import { CideryError, faultOf } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { FinishReason, FromRank, GenerateOptions, PromptInput, Resume } from './protocol.ts';
 import type { SequenceEvent } from './scheduler.ts';
@@ -338,12 +338,4 @@ function unsentText(choice: Choice, text: string): string {
   choice.sentAhead -= whole.length - unsent.length;
   choice.unsent = '';
   return unsent;
-}
-
-/** An error as it goes over the pipe. */
-export function faultOf(error: unknown): { code: string; message: string; hint: string | null } {
-  if (error instanceof CideryError) {
-    return { code: error.code, message: error.message, hint: error.hint ?? null };
-  }
-  return { code: 'internal', message: errorMessage(error), hint: null };
 }

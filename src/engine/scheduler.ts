@@ -195,10 +195,11 @@ export class Scheduler {
   complete(result: StepResult): void {
     const step = this.#inFlight.shift();
     invariant(step !== undefined && result.number === step.number, 'a result without its plan');
-    for (const [index, { sequence, stay, from, count, last }] of step.planned.entries()) {
+    for (const [index, planned] of step.planned.entries()) {
       const brought = result.sequences[index];
       invariant(brought !== undefined, 'a result lacks a sequence');
-      if (sequence.stay !== stay) continue;
+      if (!isStillThere(planned)) continue;
+      const { sequence, from, count, last } = planned;
       this.#slots.extend(sequence.slot, sequence.history.slice(from, from + count));
       sequence.computed += count;
       if (last) this.#deliver(sequence, brought);

@@ -3,12 +3,15 @@ import { splitKinds } from '../model/split/plan.ts';
 
 /** What `GET /cluster/v1/state` shows: facts of this moment, nothing from a log. Sizes in bytes. */
 
+/** What a rank takes. */
 const rankMemorySchema = z.strictObject({
   weightBytes: z.number(),
-  /** Keys and values of one sequence as long as the context. */
+  /** Keys and values of one sequence as long as the context; `cpu` takes them as they are used. */
   cacheBytes: z.number(),
+  /** What steps work in. */
   workingBytes: z.number(),
 });
+export type RankMemory = Readonly<z.infer<typeof rankMemorySchema>>;
 
 const planSchema = z.strictObject({
   kind: z.enum(['single', ...splitKinds]),

@@ -152,7 +152,7 @@ export class Deployments {
 
   /** The model's deployment; of several the most useful, of those the first. */
   #find(model: string): Deployment | undefined {
-    return this.#of(model).toReversed().sort(lessUsefulFirst).at(-1);
+    return this.#of(model).sort((a, b) => lessUsefulFirst(b, a))[0];
   }
 
   #view(model: ModelOnDisk, wanted: NewDeployment, automatic: boolean): DeploymentView {

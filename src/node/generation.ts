@@ -1,10 +1,9 @@
-import { CideryError } from '../base/error.ts';
+import { CideryError, faultError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import { BoundedQueue } from '../base/queue.ts';
 import type { GenerateOptions, PromptInput, RequestMessage } from '../engine/protocol.ts';
 import { GenerationProgress } from './generation-progress.ts';
 import type { Instance } from './instance.ts';
-import { faultError } from './rank-client.ts';
 
 export type GenerationEvent = Extract<RequestMessage, { type: 'delta' | 'finished' | 'done' }>;
 

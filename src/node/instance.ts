@@ -5,8 +5,10 @@ import { Rate } from '../base/rate.ts';
 import type { EngineSettings, ToRank } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { Admission } from './admission.ts';
+import type { RankMemory } from './cluster-state.ts';
 import { isFinal, isOfAnyRanks } from './final-faults.ts';
 import { endsRequest, type Opened, type Pong, type RequestListener } from './rank-client.ts';
+import { predictedMemory } from './predicted-memory.ts';
 import { type Member, RankGroup, type RankGroupParts } from './rank-group.ts';
 import { type RankPlan, threadsPerRank } from './rank-plan.ts';
 import type { KnownAnswers } from './self-check.ts';
@@ -54,6 +56,7 @@ export class Instance {
   /** A plan for fewer ranks that this machine can run; null: there is none. */
   readonly #fewer: (plan: RankPlan) => RankPlan | null;
   #plan: RankPlan;
+  #predicted: readonly RankMemory[];
   #state: InstanceState = notReady;
   #group: RankGroup | null = null;
   #pong: Pong | null = null;
@@ -77,6 +80,7 @@ export class Instance {
     this.settings = runnable.settings;
     this.#runnable = runnable;
     this.#plan = runnable.plan;
+    this.#predicted = predictedMemory(runnable.plan, runnable.settings);
     this.#parts = parts;
     this.#fewer = fewer;
     void this.#run();
@@ -89,6 +93,11 @@ export class Instance {
   /** How it is run now. */
   get plan(): RankPlan {
     return this.#plan;
+  }
+
+  /** What each rank of the plan takes. */
+  get predicted(): readonly RankMemory[] {
+    return this.#predicted;
   }
 
   /** The ranks of this attempt, in rank order. */
@@ -223,6 +232,7 @@ export class Instance {
     const what = `${this.#plan.ranks} ranks do not start (${error.code})`;
     this.#parts.onLog(`${this.model}: ${what}; trying ${fewer.ranks}`);
     this.#plan = fewer;
+    this.#predicted = predictedMemory(fewer, this.settings);
     this.#starts = 0;
     return true;
   }

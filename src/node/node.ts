@@ -1,4 +1,4 @@
-import { CideryError } from '../base/error.ts';
+import { CideryError, faultError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type {
   GenerateOptions,
@@ -18,7 +18,7 @@ import { type Generation, startGeneration } from './generation.ts';
 import type { Instance } from './instance.ts';
 import { LogBuffer } from './log-buffer.ts';
 import type { ModelLibrary } from './model-library.ts';
-import { faultError, RankClient } from './rank-client.ts';
+import { RankClient } from './rank-client.ts';
 import { KnownAnswers } from './self-check.ts';
 import { viewInstance } from './view-instance.ts';
 

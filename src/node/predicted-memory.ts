@@ -2,16 +2,8 @@ import { limits } from '../base/limits.ts';
 import type { EngineSettings } from '../engine/protocol.ts';
 import { cacheBytesPerPosition, slotGrowthPositions, weightBytes } from '../model/memory.ts';
 import { workingBytes } from '../model/working-memory.ts';
+import type { RankMemory } from './cluster-state.ts';
 import type { RankPlan } from './rank-plan.ts';
-
-/** What a rank takes, in bytes. */
-export interface RankMemory {
-  readonly weightBytes: number;
-  /** Keys and values of one sequence as long as the context; `cpu` takes them as they are used. */
-  readonly cacheBytes: number;
-  /** What steps work in. */
-  readonly workingBytes: number;
-}
 
 type Settings = Pick<
   EngineSettings,
@@ -34,10 +26,10 @@ export function predictedMemory(plan: RankPlan, settings: Settings): RankMemory[
 
 /** Of all ranks together. */
 export function memoryOfRanks(ranks: readonly RankMemory[]): number {
-  return ranks.reduce((sum, rank) => sum + bytesOf(rank), 0);
+  return ranks.reduce((sum, rank) => sum + memoryOfRank(rank), 0);
 }
 
-function bytesOf(rank: RankMemory): number {
+export function memoryOfRank(rank: RankMemory): number {
   return rank.weightBytes + rank.cacheBytes + rank.workingBytes;
 }
 

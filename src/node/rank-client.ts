@@ -1,10 +1,9 @@
-import { CideryError, errorMessage } from '../base/error.ts';
+import { CideryError, errorMessage, faultError } from '../base/error.ts';
 import { JsonLines, jsonLine } from '../base/lines.ts';
 import { limits } from '../base/limits.ts';
 import {
   type Address,
   type EngineSettings,
-  type Fault,
   type FromRank,
   fromRankSchema,
   type GroupPlace,
@@ -287,11 +286,6 @@ function requestLine(message: ToRank): Uint8Array {
 /** Whether a request is over with this message. */
 export function endsRequest({ type }: RequestMessage): boolean {
   return type === 'done' || type === 'error' || type === 'reply';
-}
-
-/** A rank's fault as an error of ours. */
-export function faultError({ code, message, hint }: Fault): CideryError {
-  return new CideryError(code, message, hint === null ? {} : { hint });
 }
 
 interface Deferred<Value> {

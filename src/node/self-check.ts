@@ -1,9 +1,8 @@
 import { z } from 'zod';
-import { CideryError } from '../base/error.ts';
+import { CideryError, faultError } from '../base/error.ts';
 import type { ModelId } from '../base/ids.ts';
 import type { EngineSettings, RequestMessage } from '../engine/protocol.ts';
 import type { Opened } from './rank-client.ts';
-import { faultError } from './rank-client.ts';
 import type { RankGroup } from './rank-group.ts';
 import type { RankPlan } from './rank-plan.ts';
 

@@ -1,7 +1,7 @@
 import type { CideryError } from '../base/error.ts';
 import type { DeploymentView, InstanceView } from './cluster-state.ts';
 import type { Instance } from './instance.ts';
-import { predictedMemory, memoryOfRanks } from './predicted-memory.ts';
+import { memoryOfRanks } from './predicted-memory.ts';
 import type { Member } from './rank-group.ts';
 
 /** An instance as `GET /cluster/v1/state` shows it. */
@@ -10,9 +10,8 @@ export function viewInstance(
   node: string,
 ): InstanceView {
   const { view, instance } = entry;
-  const { state, report, plan } = instance;
+  const { state, report, plan, predicted } = instance;
   const opened = state.kind === 'ready' ? state.opened : null;
-  const predicted = predictedMemory(plan, instance.settings);
   return {
     id: instance.id,
     deployment: view.id,
@@ -29,7 +28,7 @@ export function viewInstance(
       ranks: plan.ranks,
       executor: instance.settings.executor,
       mode: instance.settings.precise ? 'precise' : 'fast',
-      predicted: { memoryBytes: memoryOfRanks(predicted), ranks: predicted },
+      predicted: { memoryBytes: memoryOfRanks(predicted), ranks: [...predicted] },
     },
     measured: {
       loadMs: opened?.loadMs ?? null,

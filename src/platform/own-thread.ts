@@ -1,15 +1,10 @@
 import { parentPort, Worker, workerData } from 'node:worker_threads';
-import { CideryError, errorCode, errorMessage, invariant } from '../base/error.ts';
+import { CideryError, type Fault, faultError, faultOf, invariant } from '../base/error.ts';
 
 /** What a thread says before it ends. */
 type Said =
   | { readonly kind: 'value'; readonly value: unknown }
-  | {
-      readonly kind: 'fault';
-      readonly code: string;
-      readonly message: string;
-      readonly hint: string | undefined;
-    };
+  | { readonly kind: 'fault'; readonly fault: Fault };
 
 /**
  * Runs a script, which calls `answerInThread`, in a thread of its own and returns its answer, so
@@ -23,7 +18,7 @@ export function runInThread(script: URL, input: unknown): Promise<unknown> {
     const worker = new Worker(script, { workerData: input, execArgv: [] });
     worker.on('message', (said: Said) => {
       if (said.kind === 'value') resolve(said.value);
-      else reject(faultOf(said));
+      else reject(faultError(said.fault));
     });
     worker.on('error', (cause) => reject(ended(cause)));
     // After its message, if there was one: it settles nothing a second time.
@@ -41,17 +36,8 @@ export async function answerInThread(work: (input: unknown) => Promise<unknown>)
 function saidBy(answer: Promise<unknown>): Promise<Said> {
   return answer.then(
     (value): Said => ({ kind: 'value', value }),
-    (error: unknown): Said => ({
-      kind: 'fault',
-      code: errorCode(error),
-      message: errorMessage(error),
-      hint: error instanceof CideryError ? error.hint : undefined,
-    }),
+    (error: unknown): Said => ({ kind: 'fault', fault: faultOf(error) }),
   );
-}
-
-function faultOf({ code, message, hint }: Extract<Said, { kind: 'fault' }>): CideryError {
-  return new CideryError(code, message, hint === undefined ? {} : { hint });
 }
 
 function ended(cause: Error | undefined): CideryError {

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { CideryError } from '../base/error.ts';
+import { CideryError, type Fault, faultError } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { RenderedTemplate, TemplateJob } from './template-job.ts';
 
@@ -7,11 +7,7 @@ import type { RenderedTemplate, TemplateJob } from './template-job.ts';
 interface Answer {
   readonly ready?: boolean;
   readonly rendered?: RenderedTemplate;
-  readonly fault?: {
-    readonly code: string;
-    readonly message: string;
-    readonly hint: string | null;
-  };
+  readonly fault?: Fault;
 }
 
 /**
@@ -61,8 +57,7 @@ export class ChatTemplates {
     worker.postMessage(job);
     const { rendered, fault } = await this.#answer(worker, limits.templateTimeoutMs);
     if (rendered !== undefined) return rendered;
-    const { code, message, hint } = fault ?? { code: 'internal', message: '', hint: null };
-    throw new CideryError(code, message, hint === null ? {} : { hint });
+    throw faultError(fault ?? { code: 'internal', message: '', hint: null });
   }
 
   async #start(): Promise<Worker> {

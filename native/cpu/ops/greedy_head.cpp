@@ -78,10 +78,7 @@ void GreedyHead::multiply_best(const Tools& tools, const Block& block) {
     const float* all = bounds(row);
     const auto best = static_cast<uint32_t>(std::max_element(all, all + panels_) - all);
     head_.multiply(tools, 0, best, 1, {block.first + row, 1, row});
-    const View& out = head_.parts[0].out;
-    const uint32_t column = best * lanes;
-    const Largest largest = tools.kernels.largest(out.row(row) + column,
-                                                  std::min(lanes, out.width - column));
+    const Largest largest = largest_of_panel(tools, row, best);
     known_.push_back(largest.finite ? largest.value : -__builtin_inff());
   }
 }
@@ -98,16 +95,23 @@ void GreedyHead::list_candidates(uint32_t rows) {
   }
 }
 
-Largest GreedyHead::largest_of(const Tools& tools, uint32_t row) const {
+/// Of the logits of a panel that was multiplied.
+Largest GreedyHead::largest_of_panel(const Tools& tools, uint32_t row, uint32_t panel) const {
   const View& out = head_.parts[0].out;
+  const uint32_t column = panel * lanes;
+  Largest largest =
+      tools.kernels.largest(out.row(row) + column, std::min(lanes, out.width - column));
+  largest.index += column;
+  return largest;
+}
+
+Largest GreedyHead::largest_of(const Tools& tools, uint32_t row) const {
   Largest all{-__builtin_inff(), 0, true};
   for (const uint32_t panel : candidates_) {
-    const uint32_t column = panel * lanes;
-    const Largest one = tools.kernels.largest(out.row(row) + column,
-                                              std::min(lanes, out.width - column));
+    const Largest one = largest_of_panel(tools, row, panel);
     all.finite = all.finite && one.finite;
     // Panels come in the order of their tokens: a tie stays with the lowest.
-    if (one.value > all.value) all = {one.value, column + one.index, all.finite};
+    if (one.value > all.value) all = {one.value, one.index, all.finite};
   }
   return all;
 }

@@ -37,6 +37,7 @@ class GreedyHead {
   void find_bounds(const Tools& tools, const Block& block);
   void multiply_best(const Tools& tools, const Block& block);
   void list_candidates(uint32_t rows);
+  Largest largest_of_panel(const Tools& tools, uint32_t row, uint32_t panel) const;
   Largest largest_of(const Tools& tools, uint32_t row) const;
   float* bounds(uint32_t row) const noexcept { return bounds_ + size_t{row} * panels_; }
 

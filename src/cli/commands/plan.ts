@@ -1,7 +1,7 @@
 import { CideryError, invariant } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
 import { chosenExecutor, openNode } from '../../node/open-node.ts';
-import { predictedMemory, memoryOfRanks } from '../../node/predicted-memory.ts';
+import { memoryOfRank, predictedMemory } from '../../node/predicted-memory.ts';
 import { planRanks } from '../../node/rank-plan.ts';
 import { type CommandContext, type EngineFlags, nodeSettings } from '../context.ts';
 import { requireModel } from '../local-models.ts';
@@ -37,7 +37,7 @@ export async function plan(
       slots: limits.slotsPerInstance[executor],
     });
     invariant(memory !== undefined, 'a plan of one rank has its memory');
-    const neededBytes = memoryOfRanks([memory]);
+    const neededBytes = memoryOfRank(memory);
     const freeBytes = node.state().nodes[0]?.memory.freeBytes ?? 0;
     const fits = neededBytes <= freeBytes;
     context.output.value({
