@@ -6,8 +6,8 @@ import { textIfThere } from './hash.mjs';
 /** @typedef {import('./context.mjs').Machine} Machine */
 
 /** What of a checkout the set-up reads. */
-const checkoutInputs = ['src', 'native', 'dashboard', 'scripts/setup'];
-const checkoutFiles = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json'];
+const checkoutInputs = ['src', 'native', 'scripts/setup'];
+const checkoutFiles = ['package-lock.json', 'tsconfig.json'];
 /** An installed package does not change; its version says what it is. */
 const packageInputs = ['native'];
 

@@ -8,7 +8,7 @@ import { fingerprint } from './fingerprint.mjs';
 import { withLock } from './lock.mjs';
 import { installPackages, packagesAreInstalled } from './packages.mjs';
 import { createProgress } from './progress.mjs';
-import { buildTypescript, typescriptIsBuilt } from './typescript.mjs';
+import { bundle, isBundled } from './bundle.mjs';
 
 /** @typedef {import('./context.mjs').Context} Context */
 /**
@@ -112,8 +112,8 @@ function stepsOf(context, onlyDist) {
     },
     {
       name: 'typescript',
-      isDone: () => typescriptIsBuilt(context),
-      run: () => buildTypescript(context),
+      isDone: () => isBundled(context),
+      run: () => bundle(context),
     },
   ];
   const addons = neededAddons(context, context.forTests).map((addon) => ({

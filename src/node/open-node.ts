@@ -43,7 +43,8 @@ export async function openNode(settings: NodeSettings): Promise<CideryNode> {
       home,
       environment,
       homedir(),
-      new URL('manifest-worker.js', import.meta.url),
+      // Named from the folder above, as bundled code may lie in another one.
+      new URL('../node/manifest-worker.js', import.meta.url),
     ),
     spawner: realRankSpawner({
       script: fileURLToPath(new URL('../engine/main.js', import.meta.url)),

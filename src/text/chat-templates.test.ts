@@ -2,11 +2,11 @@ import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { limits } from '../base/limits.ts';
 import { ChatTemplates } from './chat-templates.ts';
 import type { TemplateJob } from './template-job.ts';
-import { compileTemplateWorker } from '../../test/support/template-worker.ts';
+import { type CompiledWorker, compileTemplateWorker } from '../../test/support/template-worker.ts';
 
-let worker: ReturnType<typeof compileTemplateWorker>;
-beforeAll(() => {
-  worker = compileTemplateWorker();
+let worker: CompiledWorker;
+beforeAll(async () => {
+  worker = await compileTemplateWorker();
 });
 afterAll(() => worker.remove());
 

