@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <exception>
+#include <mutex>
+#include <utility>
+#include <vector>
 
 #include "load/dequantize.h"
 #include "load/format.h"
@@ -16,7 +20,7 @@ using program::StorageKind;
 
 /// Mapped at a time; a matrix of a large model gets a slab of its own.
 constexpr uint64_t slab_bytes = uint64_t{64} << 20;
-/// What a task packs.
+/// What a task reads and packs: reading more at once gains little, and a core keeps this near.
 constexpr uint64_t task_bytes = uint64_t{256} << 10;
 
 uint64_t round_up(uint64_t value) { return (value + 63) / 64 * 64; }
@@ -57,10 +61,52 @@ RawLayout layout_of(const Parameter& parameter, const program::ParameterParts& p
   return layout;
 }
 
-std::span<const std::byte> rows_of(std::span<const std::byte> bytes, uint64_t row_bytes,
-                                   uint64_t first, uint64_t count) {
-  return bytes.subspan(first * row_bytes, count * row_bytes);
-}
+/// A part of a matrix, read by rows.
+class RowSource {
+ public:
+  /// `part` null: there is none, and its rows are empty.
+  RowSource(const load::FileSet& files, const load::Part* part, uint64_t row_bytes)
+      : files_(files), part_(part), row_bytes_(row_bytes) {
+    if (part == nullptr || part->transforms.unpermute_heads == 0) return;
+    // Its rows come from all over a head.
+    reordered_.resize(size_of(part));
+    files.read(*part, reordered_);
+  }
+
+  /// Room that `rows` needs.
+  uint64_t room_bytes(uint64_t count) const { return round_up(row_bytes_ * count); }
+
+  /// Rows [first, first + count), in `room` or where they are already.
+  std::span<const std::byte> rows(uint64_t first, uint64_t count, std::byte* room) const {
+    if (part_ == nullptr) return {};
+    const uint64_t from = first * row_bytes_, size = count * row_bytes_;
+    if (!reordered_.empty()) return std::span(reordered_).subspan(from, size);
+    files_.read_some(*part_, from, {room, size});
+    return {room, size};
+  }
+
+ private:
+  const load::FileSet& files_;
+  const load::Part* part_;
+  const uint64_t row_bytes_;
+  std::vector<std::byte> reordered_;
+};
+
+/// The first exception of tasks that run side by side.
+class FirstFailure {
+ public:
+  void keep(std::exception_ptr failure) noexcept {
+    const std::lock_guard lock(mutex_);
+    if (failure_ == nullptr) failure_ = std::move(failure);
+  }
+  void rethrow() const {
+    if (failure_ != nullptr) std::rethrow_exception(failure_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::exception_ptr failure_;
+};
 
 }  // namespace
 
@@ -76,9 +122,6 @@ void Weights::load(const Parameter& parameter, const load::ParameterSource& sour
   if (std::ranges::count(parameter.shape, 0u) > 0) {
     program::parameter_mismatch(parameter, "it is empty");
   }
-  const uint64_t needed = round_up(size_of(parts.weight)) + round_up(size_of(parts.scales)) +
-                          round_up(size_of(parts.biases));
-  if (room_.size_bytes() < needed) room_ = Slab(needed);
   if (parameter.shape.size() == 1) {
     loaded_[source.parameter] = load_vector(parameter, parts, files);
     return;
@@ -98,13 +141,10 @@ void Weights::finish(const std::vector<Parameter>& parameters) {
   room_ = Slab();
 }
 
-/// The part's bytes, which take the room from byte `at` on.
-std::span<const std::byte> Weights::read(const load::Part* part, const load::FileSet& files,
-                                         uint64_t at) {
-  if (part == nullptr) return {};
-  const std::span<std::byte> bytes(room_.data() + at, size_of(part));
-  files.read(*part, bytes);
-  return bytes;
+/// Room for reading, used again for the next parameter.
+std::byte* Weights::room(uint64_t size_bytes) {
+  if (room_.size_bytes() < size_bytes) room_ = Slab(size_bytes);
+  return room_.data();
 }
 
 Weights::Loaded Weights::load_vector(const Parameter& parameter,
@@ -115,7 +155,10 @@ Weights::Loaded Weights::load_vector(const Parameter& parameter,
   }
   const std::span<float> values(arena_.allocate_array<float>(parameter.shape[0]),
                                 parameter.shape[0]);
-  widen(parts.weight->format, read(parts.weight, files, 0), values);
+  const uint64_t size = size_of(parts.weight);
+  const std::span<std::byte> bytes(room(size), size);
+  files.read(*parts.weight, bytes);
+  widen(parts.weight->format, bytes, values);
   for (float& value : values) value += parts.weight->transforms.add;
   return {{}, values.data()};
 }
@@ -135,10 +178,8 @@ Weights::Loaded Weights::load_matrix(const RawLayout& layout, const Parameter& p
       row.biases * rows != size_of(parts.biases)) {
     program::parameter_mismatch(parameter, "its pieces do not add up to its shape");
   }
-  const uint64_t scales_at = round_up(size_of(parts.weight));
-  const uint64_t biases_at = scales_at + round_up(size_of(parts.scales));
-  const RawRows raw{read(parts.weight, files, 0), read(parts.scales, files, scales_at),
-                    read(parts.biases, files, biases_at)};
+  const RowSource weight(files, parts.weight, row.weight), scales(files, parts.scales, row.scales),
+      biases(files, parts.biases, row.biases);
   const uint64_t size = packed_bytes(loaded.matrix);
   const std::span<std::byte> slab(arena_.allocate(size), size);
   loaded.matrix.data = reinterpret_cast<const uint8_t*>(slab.data());
@@ -146,16 +187,28 @@ Weights::Loaded Weights::load_matrix(const RawLayout& layout, const Parameter& p
   const auto together = static_cast<uint32_t>(
       std::clamp<uint64_t>(task_bytes / std::max<uint64_t>(loaded.matrix.panel_bytes, 1), 1,
                            panels));
-  // The sizes were checked, so nothing is thrown within.
-  pool.parallel_for((panels + together - 1) / together, [&](uint32_t task, uint32_t) noexcept {
+  const uint64_t most_rows = uint64_t{together} * lanes;
+  const uint64_t scales_at = weight.room_bytes(most_rows);
+  const uint64_t biases_at = scales_at + scales.room_bytes(most_rows);
+  const uint64_t room_bytes = biases_at + biases.room_bytes(most_rows);
+  std::byte* rooms = room(room_bytes * pool.threads());
+  FirstFailure failure;
+  pool.parallel_for((panels + together - 1) / together, [&](uint32_t task,
+                                                            uint32_t thread) noexcept {
     const uint32_t first = task * together, count = std::min(together, panels - first);
     const uint64_t first_row = uint64_t{first} * lanes;
     const uint64_t row_count = std::min<uint64_t>(uint64_t{count} * lanes, rows - first_row);
-    const RawRows part{rows_of(raw.weight, row.weight, first_row, row_count),
-                       rows_of(raw.scales, row.scales, first_row, row_count),
-                       rows_of(raw.biases, row.biases, first_row, row_count)};
-    pack_panels(loaded.matrix, layout, part, first, count, slab);
+    std::byte* own = rooms + thread * room_bytes;
+    try {
+      const RawRows part{weight.rows(first_row, row_count, own),
+                         scales.rows(first_row, row_count, own + scales_at),
+                         biases.rows(first_row, row_count, own + biases_at)};
+      pack_panels(loaded.matrix, layout, part, first, count, slab);
+    } catch (...) {
+      failure.keep(std::current_exception());
+    }
   });
+  failure.rethrow();
   return loaded;
 }
 

@@ -19,8 +19,7 @@ class Weights {
   /// `split`: a matrix whose upper bits will be read alone (RawLayout), or program::none.
   Weights(const std::vector<program::Parameter>& parameters, uint32_t split);
 
-  /// Reads a parameter and packs it on the pool; what was read is gone or used again when the next
-  /// one comes. Throws Error `parameter_mismatch`, `out_of_memory` and what reading throws.
+  /// Reads a parameter and packs it on the pool, each thread a few rows at a time. Throws Error `parameter_mismatch`, `out_of_memory` and what reading throws.
   void load(const program::Parameter& parameter, const load::ParameterSource& source,
             const load::FileSet& files, Pool& pool);
   /// Gives back the room for reading. Throws Error `parameter_missing` with the first path that
@@ -41,7 +40,7 @@ class Weights {
     const float* values = nullptr;
   };
 
-  std::span<const std::byte> read(const load::Part* part, const load::FileSet& files, uint64_t at);
+  std::byte* room(uint64_t size_bytes);
   Loaded load_vector(const program::Parameter& parameter, const program::ParameterParts& parts,
                      const load::FileSet& files);
   Loaded load_matrix(const RawLayout& layout, const program::Parameter& parameter,

@@ -139,20 +139,27 @@ uint64_t FileSet::size_bytes(const Part& part) {
 
 void FileSet::read(const Part& part, std::span<std::byte> out) const {
   if (out.size() != size_bytes(part)) broken("a tensor is read into room of another size");
-  std::span<std::byte> rest = out;
+  read_some(part, 0, out);
+  if (part.transforms.unpermute_heads > 0) unpermute(part, out);
+}
+
+void FileSet::read_some(const Part& part, uint64_t from, std::span<std::byte> out) const {
+  if (sum(from, out.size()) > size_bytes(part)) broken("a tensor is read beyond its end");
   for (const Piece& piece : part.pieces) {
     check_piece(piece, descriptors_.size());
-    const int descriptor = descriptors_[piece.file];
-    const std::string& path = paths_[piece.file];
     const bool whole = piece.row_count == 1 || piece.row_stride == piece.row_bytes;
-    const uint64_t reads = whole ? 1 : piece.row_count;
-    const size_t size = piece.row_bytes * piece.row_count / reads;
-    for (uint64_t i = 0; i < reads; ++i) {
-      read_range(descriptor, path, piece.offset + i * piece.row_stride, rest.first(size));
-      rest = rest.subspan(size);
+    const uint64_t size = piece.row_bytes * piece.row_count;
+    const uint64_t row_bytes = whole ? size : piece.row_bytes;
+    while (from < size && !out.empty()) {
+      const uint64_t row = from / row_bytes, skipped = from % row_bytes;
+      const size_t length = std::min<uint64_t>(row_bytes - skipped, out.size());
+      read_range(descriptors_[piece.file], paths_[piece.file],
+                 piece.offset + row * piece.row_stride + skipped, out.first(length));
+      out = out.subspan(length);
+      from += length;
     }
+    from -= std::min(from, size);
   }
-  if (part.transforms.unpermute_heads > 0) unpermute(part, out);
 }
 
 }  // namespace cidery::load

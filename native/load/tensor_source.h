@@ -65,6 +65,9 @@ class FileSet {
   /// rows of bytes). Throws Error `model_file_broken` when the file ends early,
   /// `model_file_unreadable` on an input error.
   void read(const Part& part, std::span<std::byte> out) const;
+  /// Fills `out` from byte `from` of the part on, in the file's row order; any number of threads
+  /// may read at once. Throws as `read` does.
+  void read_some(const Part& part, uint64_t from, std::span<std::byte> out) const;
 
  private:
   std::vector<std::string> paths_;

@@ -66,6 +66,25 @@ void pieces(const FileSet& files) {
         "pieces of two files in order");
 }
 
+/// Any range of a part is that range of the whole.
+void ranges(const FileSet& files) {
+  const Part part = part_of({19}, {{0, 5, 3, 10, 3}, {1, 1, 2, 2, 2}, {0, 50, 6, 6, 1}});
+  const std::vector<unsigned> whole = read(files, part);
+  for (size_t from = 0; from <= whole.size(); ++from) {
+    for (size_t size = 0; from + size <= whole.size(); ++size) {
+      std::vector<std::byte> bytes(size);
+      files.read_some(part, from, bytes);
+      check(std::equal(bytes.begin(), bytes.end(), whole.begin() + static_cast<ptrdiff_t>(from),
+                       [](std::byte a, unsigned b) { return std::to_integer<unsigned>(a) == b; }),
+            "bytes " + std::to_string(from) + " and " + std::to_string(size) + " more");
+    }
+  }
+  check_throws("model_file_broken", "a range beyond the part", [&] {
+    std::vector<std::byte> bytes(4);
+    files.read_some(part, 16, bytes);
+  });
+}
+
 /// What llama.cpp's converter does to rows of q and k: reshape(heads, 2, width / 2).swapaxes(1, 2).
 std::vector<unsigned> permuted(unsigned heads, unsigned width) {
   std::vector<unsigned> out;
@@ -143,6 +162,7 @@ int main() {
   const ByteFile first(1024), second(64);
   const FileSet files({first.path, second.path});
   pieces(files);
+  ranges(files);
   row_order();
   lies(files);
   sizes();
