@@ -71,7 +71,7 @@ async function write({ root, progress }, folder) {
       external,
     });
     try {
-      const chunkFileNames = 'shared/[name].js';
+      const chunkFileNames = 'shared/[name]-[hash].js';
       const { output } = await graph.write({ dir: folder, format: 'esm', chunkFileNames });
       return output.flatMap((file) => (file.type === 'chunk' ? file.moduleIds : []));
     } finally {

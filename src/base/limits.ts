@@ -175,6 +175,11 @@ export const limits = {
   /** Text of a prompt: a million tokens. Encoding takes up to 250 bytes of memory a character. */
   promptMaxCharacters: 4 * 1024 * 1024,
 
+  /** A manifest of 20,000 tensors: larger ones are read from the model each time. */
+  keptManifestMaxBytes: 8 * 1024 * 1024,
+  /** The compiled code that reads manifests, which is hashed. */
+  manifestScriptMaxBytes: 4 * 1024 * 1024,
+
   // rank: its process
   /** Longest line between daemon and rank: a manifest of 100,000 tensors, or the longest prompt. */
   rankLineMaxBytes: 256 * 1024 * 1024,

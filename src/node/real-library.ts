@@ -1,5 +1,9 @@
+import { createHash } from 'node:crypto';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { CideryError } from '../base/error.ts';
+import { limits } from '../base/limits.ts';
+import type { ModelManifest } from '../model/manifest.ts';
 import { tryFileLock } from '../platform/file-lock.ts';
 import { realClock } from '../platform/real-clock.ts';
 import { runCommand } from '../platform/real-command.ts';
@@ -18,6 +22,7 @@ import { catalogueEntry } from '../store/catalogue.ts';
 import { pullFromHub } from '../store/hub/pull.ts';
 import { requireRepository } from '../store/hub/repository.ts';
 import { type Environment, type HubSettings, readHubSettings } from '../store/hub/settings.ts';
+import { keptManifest } from '../store/kept-manifest.ts';
 import type { OnPullEvent } from '../store/pull-progress.ts';
 import { pullCatalogueModel } from '../store/starter/pull-starter.ts';
 import { manifestInThread } from './manifest-thread.ts';
@@ -56,14 +61,23 @@ export function realLibrary(
       if (model.origin === 'linked') await rememberLocalModel(realDisk, folders, model);
       return withDate(model);
     },
-    manifest: (model) =>
-      manifestInThread(manifestScript, model, join(home, 'models', 'local', '.tokenizers')),
+    manifest: (model) => manifestOf(model, manifestScript, join(home, 'models', 'local')),
     pull: async (name, onProgress, signal) => {
       await pull(folders, hub, name, { signal, onEvent: progressOf(onProgress) });
       return resolve(name);
     },
     remove: (id) => removeModel(realDisk, folders, id),
   };
+}
+
+async function manifestOf(model: ModelOnDisk, script: URL, folder: string): Promise<ModelManifest> {
+  const read = () => manifestInThread(script, model, join(folder, '.tokenizers'));
+  // A folder's manifest is made of many small files, which are quick to read.
+  if (model.kind !== 'gguf') return read();
+  // It names the files that it imports by their hashes.
+  const code = await realDisk.readText(fileURLToPath(script), limits.manifestScriptMaxBytes);
+  const maker = createHash('sha256').update(code).digest('hex');
+  return keptManifest(realDisk, join(folder, '.manifests'), maker, model, read);
 }
 
 async function pull(

@@ -1,12 +1,13 @@
+import { pathToFileURL } from 'node:url';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { limits } from '../base/limits.ts';
 import { ChatTemplates } from './chat-templates.ts';
 import type { TemplateJob } from './template-job.ts';
-import { type CompiledWorker, compileTemplateWorker } from '../../test/support/template-worker.ts';
+import { type CompiledChild, compileChild } from '../../test/support/compile-child.ts';
 
-let worker: CompiledWorker;
+let worker: CompiledChild;
 beforeAll(async () => {
-  worker = await compileTemplateWorker();
+  worker = await compileChild('src/text/template-worker.ts');
 });
 afterAll(() => worker.remove());
 
@@ -16,7 +17,7 @@ afterEach(async () => {
 });
 
 function chatTemplates(): ChatTemplates {
-  const templates = new ChatTemplates(worker.script);
+  const templates = new ChatTemplates(pathToFileURL(worker.script));
   open.push(templates);
   return templates;
 }
@@ -112,7 +113,7 @@ test('more jobs than can wait are refused', async () => {
 });
 
 test('a script that is not there is an error, and closing twice does nothing', async () => {
-  const templates = new ChatTemplates(new URL('nowhere.js', worker.script));
+  const templates = new ChatTemplates(new URL('nowhere.js', pathToFileURL(worker.script)));
   await expect(templates.render(hello)).rejects.toMatchObject({ code: 'template_worker_ended' });
   await templates.close();
   await templates.close();

