@@ -16,6 +16,7 @@ const eventSchema = z.discriminatedUnion('event', [
 const chunkSchema = z.looseObject({
   choices: z.array(z.looseObject({ text: z.string() })),
   usage: z.looseObject({ completion_tokens: z.int() }).nullish(),
+  timings: z.looseObject({ prompt_ms: z.number() }).optional(),
   error: z.looseObject({ message: z.string() }).optional(),
 });
 
@@ -25,6 +26,12 @@ export interface Stream {
   /** When each event with text came. */
   readonly times: readonly number[];
   readonly tokens: number;
+}
+
+/** With what the rank says of it by its own clock. */
+interface TimedStream extends Stream {
+  /** To the first token, from when the rank began with the prompt. */
+  readonly promptMs: number;
 }
 
 /** Hears of each event with text; ends the answer from the client's side. */
@@ -97,7 +104,7 @@ export class CideryServer {
     maxTokens: number,
     limitMs: number,
     { onEvent, signal }: Watch = {},
-  ): Promise<Stream> {
+  ): Promise<TimedStream> {
     const timeout = AbortSignal.timeout(limitMs);
     const startedAt = performance.now();
     const response = await fetch(`${this.#url}/v1/completions`, {
@@ -119,6 +126,7 @@ export class CideryServer {
     }
     const times: number[] = [];
     let tokens = 0;
+    let promptMs = Number.NaN;
     for await (const data of readEvents(response.body)) {
       if (data === '[DONE]') break;
       const chunk = chunkSchema.parse(JSON.parse(data));
@@ -128,8 +136,9 @@ export class CideryServer {
         onEvent?.();
       }
       tokens = chunk.usage?.completion_tokens ?? tokens;
+      promptMs = chunk.timings?.prompt_ms ?? promptMs;
     }
-    return { startedAt, times, tokens };
+    return { startedAt, times, tokens, promptMs };
   }
 
   async close(): Promise<void> {

@@ -35,6 +35,7 @@ describe('chat completions', () => {
         total_tokens: 6,
         prompt_tokens_details: { cached_tokens: 0 },
       },
+      timings: { prompt_n: 3, prompt_ms: 2, predicted_n: 3, predicted_ms: 3 },
     });
   });
 
@@ -62,6 +63,7 @@ describe('chat completions', () => {
       [{ index: 0, delta: {}, logprobs: null, finish_reason: 'length' }],
       [],
     ]);
+    expect(chunks.at(-1)).toHaveProperty('timings.predicted_n', 2);
     expect(chunks.map(({ usage }) => usage?.total_tokens)).toEqual([
       undefined,
       undefined,

@@ -33,7 +33,10 @@ describe('text completions', () => {
     const prompt = Array.from({ length: 20 }, () => 'w').join(' ');
     const answer = await client.completions.create({ model: echoModel, prompt: [prompt, 'x'] });
     expect(answer.choices.map(({ finish_reason }) => finish_reason)).toEqual(['length', 'stop']);
-    expect(answer.usage).toEqual({ prompt_tokens: 21, completion_tokens: 17, total_tokens: 38 });
+    expect(answer).toMatchObject({
+      usage: { prompt_tokens: 21, completion_tokens: 17, total_tokens: 38 },
+      timings: { prompt_n: 21, prompt_ms: 4, predicted_n: 17, predicted_ms: 6 },
+    });
   });
 
   test('a stream of several prompts and answers, with log probabilities', async () => {

@@ -175,7 +175,7 @@ export class ScriptedRank implements RankProcess {
       type: 'done',
       id,
       usage: { promptTokens: words.length, cachedTokens: 0, generatedTokens: generated },
-      timings: { queueMs: 0, promptMs: 1, generateMs: 1 },
+      timings: { queueMs: 0, promptMs: 2, generateMs: 3 },
     });
   }
 

@@ -1,5 +1,5 @@
 import type { FinishReason, TokenLogprobs } from '../../engine/protocol.ts';
-import type { Generation, GenerationEvent } from '../../node/generation.ts';
+import type { Generation } from '../../node/generation.ts';
 import type { CideryNode } from '../../node/node.ts';
 import { jsonEvent } from '../event-stream.ts';
 import { FieldError } from '../http-error.ts';
@@ -7,6 +7,7 @@ import { chatInput } from './chat-input.ts';
 import { errorBody } from './errors.ts';
 import { generateOptions } from './options.ts';
 import type { ChatRequest } from './schemas.ts';
+import { type Totals, totalsOf } from './totals.ts';
 
 /** What every object of one answer carries. */
 interface AnswerHead {
@@ -58,9 +59,9 @@ export async function chatCompletion(
   const choices = Array.from({ length: body.n ?? 1 }, (): ChatChoice => {
     return { content: '', finish: null, logprobs: [] };
   });
-  let usage: object | null = null;
+  let totals: Totals | null = null;
   for await (const event of generation.events) {
-    if (event.type === 'done') usage = usageOf(event);
+    if (event.type === 'done') totals = totalsOf([event]);
     else {
       const choice = choices[event.choice];
       if (choice === undefined) continue;
@@ -83,7 +84,7 @@ export async function chatCompletion(
         body.logprobs === true ? { content: logprobs.map(logprobEntry), refusal: null } : null,
       finish_reason: finish,
     })),
-    usage,
+    ...totals,
   };
 }
 
@@ -94,14 +95,14 @@ export async function* chatEvents(
   generation: Generation,
 ): AsyncGenerator<string, void, void> {
   const withUsage = body.stream_options?.include_usage === true;
-  const chunk = (choices: object[], usage: object | null = null) =>
+  const chunk = (choices: object[], totals: Totals | null = null) =>
     jsonEvent({
       id: head.id,
       object: 'chat.completion.chunk',
       created: head.created,
       model: head.model,
       choices,
-      ...(withUsage ? { usage } : {}),
+      ...(withUsage ? (totals ?? { usage: null }) : {}),
     });
   const choice = (
     index: number,
@@ -115,7 +116,7 @@ export async function* chatEvents(
     }
     for await (const event of generation.events) {
       if (event.type === 'done') {
-        if (withUsage) yield chunk([], usageOf(event));
+        if (withUsage) yield chunk([], totalsOf([event]));
       } else if (event.type === 'finished') {
         yield choice(event.choice, {}, event.reason, null);
       } else if (event.text !== '' || event.logprobs.length > 0) {
@@ -130,15 +131,6 @@ export async function* chatEvents(
   } catch (error) {
     yield jsonEvent(errorBody(error));
   }
-}
-
-function usageOf({ usage }: Extract<GenerationEvent, { type: 'done' }>): object {
-  return {
-    prompt_tokens: usage.promptTokens,
-    completion_tokens: usage.generatedTokens,
-    total_tokens: usage.promptTokens + usage.generatedTokens,
-    prompt_tokens_details: { cached_tokens: usage.cachedTokens },
-  };
 }
 
 function logprobEntry({ text, logprob, alternatives }: TokenLogprobs): object {

@@ -8,6 +8,7 @@ import { errorBody } from './errors.ts';
 import { generateOptions } from './options.ts';
 import type { CompletionRequest } from './schemas.ts';
 import type { answerHead } from './chat.ts';
+import { type Totals, totalsOf } from './totals.ts';
 
 /** OpenAI's default for text completions. */
 const defaultMaxTokens = 16;
@@ -104,18 +105,6 @@ interface Choice {
   readonly logprobs: TokenLogprobs[];
 }
 
-interface Usage {
-  prompt_tokens: number;
-  completion_tokens: number;
-  total_tokens: number;
-}
-
-function addUsage(usage: Usage, event: Extract<GenerationEvent, { type: 'done' }>): void {
-  usage.prompt_tokens += event.usage.promptTokens;
-  usage.completion_tokens += event.usage.generatedTokens;
-  usage.total_tokens = usage.prompt_tokens + usage.completion_tokens;
-}
-
 /** All answers as one object. */
 export async function textCompletion(
   head: Head,
@@ -126,10 +115,10 @@ export async function textCompletion(
   const choices = Array.from({ length: n * generations.length }, (): Choice => {
     return { text: '', finish: null, logprobs: [] };
   });
-  const usage: Usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+  const ends: Extract<GenerationEvent, { type: 'done' }>[] = [];
   for await (const { index, event } of merged(generations, n)) {
     const choice = choices[index];
-    if (event.type === 'done') addUsage(usage, event);
+    if (event.type === 'done') ends.push(event);
     else if (choice !== undefined && event.type === 'finished') choice.finish = event.reason;
     else if (choice !== undefined && event.type === 'delta') {
       choice.text += event.text;
@@ -147,7 +136,7 @@ export async function textCompletion(
       logprobs: typeof body.logprobs === 'number' ? logprobLists(logprobs, 0) : null,
       finish_reason: finish,
     })),
-    usage,
+    ...totalsOf(ends),
   };
 }
 
@@ -158,20 +147,20 @@ export async function* completionEvents(
   generations: readonly Generation[],
 ): AsyncGenerator<string, void, void> {
   const withUsage = body.stream_options?.include_usage === true;
-  const usage: Usage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 };
+  const ends: Extract<GenerationEvent, { type: 'done' }>[] = [];
   const offsets = new Map<number, number>();
-  const chunk = (choices: object[], total: object | null = null) =>
+  const chunk = (choices: object[], totals: Totals | null = null) =>
     jsonEvent({
       id: head.id,
       object: 'text_completion',
       created: head.created,
       model: head.model,
       choices,
-      ...(withUsage ? { usage: total } : {}),
+      ...(withUsage ? (totals ?? { usage: null }) : {}),
     });
   try {
     for await (const { index, event } of merged(generations, body.n ?? 1)) {
-      if (event.type === 'done') addUsage(usage, event);
+      if (event.type === 'done') ends.push(event);
       else if (event.type === 'finished') {
         yield chunk([{ index, text: '', logprobs: null, finish_reason: event.reason }]);
       } else if (event.text !== '' || event.logprobs.length > 0) {
@@ -181,7 +170,7 @@ export async function* completionEvents(
         yield chunk([{ index, text: event.text, logprobs, finish_reason: null }]);
       }
     }
-    if (withUsage) yield chunk([], usage);
+    if (withUsage) yield chunk([], totalsOf(ends));
     yield 'data: [DONE]\n\n';
   } catch (error) {
     yield jsonEvent(errorBody(error));
