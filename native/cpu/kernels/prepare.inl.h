@@ -8,8 +8,8 @@ ALWAYS_INLINE float poison_of(F low, F high) {
 /// Codes and record of 32 values. Their range is cut at zero, so that the middle of it is no more
 /// than 127 scales away. A group whose range is below 2^-100 counts as zeros: 1 / scale would
 /// overflow.
-ALWAYS_INLINE void quantize_group(const float* in, int8_t* codes, GroupRecord& record) {
-  const F low = load(in), high = load(in + 16), zero = set(0.0f);
+ALWAYS_INLINE void quantize_group(F low, F high, int8_t* codes, GroupRecord& record) {
+  const F zero = set(0.0f);
   const float most = hmax(max(max(low, high), zero));
   const float least = -hmax(max(sub(zero, min(low, high)), zero));
   const float range = most - least;
@@ -27,13 +27,13 @@ ALWAYS_INLINE void quantize_group(const float* in, int8_t* codes, GroupRecord& r
   const F low_whole = to_f32(add_i(low_codes, middle));
   const F high_whole = to_f32(add_i(high_codes, middle));
   const float sums[2] = {hsum(low_whole), hsum(high_whole)};
-  record.scale = (usable ? range / 254.0f : range * 0.0f) + poison_of(low, high);
+  record.scale = usable ? range / 254.0f : range * 0.0f;
   record.sum = record.scale * (sums[0] + sums[1]);
   for (int half = 0; half < 2; ++half) {
     record.half_sums[half] = record.scale * sums[half];
     record.code_sums[half] = static_cast<int32_t>(sums[half]);
   }
-  record.middle = static_cast<int32_t>(hmax(to_f32(middle)));
+  record.middle = static_cast<int32_t>(first(to_f32(middle)));
 }
 
 void quantize_rows(const PrepareArguments& arguments) {
@@ -42,10 +42,16 @@ void quantize_rows(const PrepareArguments& arguments) {
     const float* in = arguments.in + row * arguments.in_stride;
     int8_t* codes = arguments.codes + size_t{row} * arguments.inputs;
     GroupRecord* records = arguments.groups + size_t{row} * groups;
+    const F zero = set(0.0f);
+    F poison = zero;
     for (uint32_t group = 0; group < groups; ++group) {
       const size_t at = size_t{group} * activation_group;
-      quantize_group(in + at, codes + at, records[group]);
+      const F low = load(in + at), high = load(in + at + 16);
+      poison = fma(high, zero, fma(low, zero, poison));
+      quantize_group(low, high, codes + at, records[group]);
     }
+    // A value that is not finite makes the row's products NaN, whichever group it is in.
+    records[0].scale += hsum(poison);
   }
 }
 

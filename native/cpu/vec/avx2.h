@@ -100,6 +100,7 @@ inline __m256 pow2_half(__m256i n) {
 }
 inline F pow2(I n) { return {pow2_half(n.low), pow2_half(n.high)}; }
 
+inline float first(F a) { return _mm256_cvtss_f32(a.low); }
 inline float hsum(F a) {
   const __m256 eight = _mm256_add_ps(a.low, a.high);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

@@ -69,6 +69,7 @@ inline F pow2(I n) {
 }
 
 inline __m256 upper_half(F a) { return _mm512_extractf32x8_ps(a, 1); }
+inline float first(F a) { return _mm512_cvtss_f32(a); }
 inline float hsum(F a) {
   const __m256 eight = _mm256_add_ps(_mm512_castps512_ps256(a), upper_half(a));
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));

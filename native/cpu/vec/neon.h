@@ -105,6 +105,7 @@ inline F pow2(I n) {
   LANEWISE(F, vreinterpretq_f32_u32(vshlq_n_u32(vaddq_u32(n.at[part], vdupq_n_u32(127)), 23)));
 }
 
+inline float first(F a) { return vgetq_lane_f32(a.at[0], 0); }
 inline float hsum(F a) {
   const float32x4_t low = vaddq_f32(a.at[0], a.at[2]), high = vaddq_f32(a.at[1], a.at[3]);
   const float32x4_t four = vaddq_f32(low, high);

@@ -119,6 +119,7 @@ inline F pow2(I n) {
   return lanewise([&](int lane) { return float_of((n.at[lane] + 127) << 23); });
 }
 
+inline float first(F a) { return a.at[0]; }
 /// Sum by halves: lanes 8 apart, then 4, 2, 1.
 inline float hsum(F a) {
   for (int half = 8; half > 0; half /= 2) {
