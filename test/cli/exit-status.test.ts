@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { modelPlansSchema } from '../../src/node/cluster-state.ts';
 import { CliSandbox, onlyValue } from '../support/cli.ts';
 import { tinyModels } from '../support/rank-session.ts';
 
@@ -118,6 +119,7 @@ describe('--json prints one value and nothing else', () => {
     [['models'], z.strictObject({ models: z.array(z.unknown()).length(0) })],
     [['ps'], z.strictObject({ instances: z.array(z.unknown()).length(0) })],
     [['status'], z.strictObject({ running: z.literal(false) })],
+    [['plan', join(tinyModels, 'llama')], modelPlansSchema],
   ])('%j', async (args, schema) => {
     const { status, stdout } = await sandbox.run([...args, '--json']);
     expect(status).toBe(0);
