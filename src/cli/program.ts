@@ -69,7 +69,7 @@ function addServing(program: Command, context: MakeContext): void {
     .option('--port <p>', 'port to serve at; 0 picks a free one', portNumber)
     .option('--host <h>', 'address to serve at; off loopback CIDERY_API_KEY must be set')
     .option('--home <dir>', 'folder of the node (default: CIDERY_HOME, else ~/.cidery)')
-    .option('--context <n>', 'longest context, in tokens', positiveInteger)
+    .option('--context <n>', 'longest context of any model, in tokens', positiveInteger)
     .option('--kv-memory <bytes>', 'memory for keys and values of a model', byteCount)
     .option(...jsonFlag)
     .action(async (flags: CommonFlags & EngineFlags & { model?: string[] }) =>

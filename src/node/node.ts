@@ -170,20 +170,13 @@ export class CideryNode {
 
   /**
    * How a model on disk would run here if it were deployed so. Throws `model_not_found`,
-   * `split_impossible`, and what the model's files throw.
+   * `split_impossible`, `context_too_long`, and what the model's files throw.
    */
   async plans(wanted: NewPlan): Promise<ModelPlans> {
     const { defaults, machine } = this.#parts;
     const model = await this.library.resolve(wanted.model);
-    return planModel(model.id, await this.library.manifest(model), {
-      executor: defaults.executor,
-      slots: defaults.slots,
-      precise: wanted.mode === undefined ? defaults.precise : wanted.mode === 'precise',
-      contextLength: wanted.context ?? defaults.contextLength,
-      ranks: wanted.ranks ?? defaults.ranks,
-      split: wanted.split ?? defaults.split,
-      freeBytes: machine.freeMemoryBytes(),
-    });
+    const manifest = await this.library.manifest(model);
+    return planModel(model.id, manifest, wanted, defaults, machine.freeMemoryBytes());
   }
 
   state(): ClusterState {

@@ -1,34 +1,30 @@
 import type { ModelId } from '../base/ids.ts';
-import type { EngineSettings } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
-import type { ModelPlans, RankMemory } from './cluster-state.ts';
+import type { ModelPlans, NewPlan, RankMemory } from './cluster-state.ts';
+import { type InstanceDefaults, settingsOf } from './deployments.ts';
 import { memoryOfRanks, predictedMemory } from './predicted-memory.ts';
-import { planRanks, type WantedSplit } from './rank-plan.ts';
+import { planRanks, refuseLongerContext } from './rank-plan.ts';
 
 /** Context that is planned for unless another is asked for. */
 const defaultContextPositions = 4_096;
 
-/** What a plan is made for. */
-export interface PlannedSettings
-  extends WantedSplit,
-    Pick<EngineSettings, 'executor' | 'precise' | 'slots'> {
-  /** Null: what suits most. */
-  readonly contextLength: number | null;
-  readonly freeBytes: number;
-}
-
 /**
- * How a model would run on this machine, from config and headers alone. Throws what `planRanks`
- * throws.
+ * How a model would run on this machine, from config and headers alone. Throws `context_too_long`,
+ * and what `planRanks` throws.
  */
 export function planModel(
   model: ModelId,
   manifest: ModelManifest,
-  wanted: PlannedSettings,
+  wanted: NewPlan,
+  defaults: InstanceDefaults,
+  freeBytes: number,
 ): ModelPlans {
-  const { executor, precise, slots, freeBytes } = wanted;
-  const plan = planRanks(manifest, wanted, { executor, precise });
-  const context = Math.min(wanted.contextLength ?? defaultContextPositions, plan.contextLength);
+  const { executor, slots } = defaults;
+  const settings = settingsOf(wanted, defaults);
+  const precise = settings.mode === 'precise';
+  const plan = planRanks(manifest, settings, { executor, precise });
+  refuseLongerContext(model, wanted.context ?? null, plan);
+  const context = Math.min(settings.context ?? defaultContextPositions, plan.contextLength);
   const ranks = predictedMemory(plan, {
     executor,
     precise,
@@ -43,7 +39,7 @@ export function planModel(
   return {
     model,
     context,
-    mode: precise ? 'precise' : 'fast',
+    mode: settings.mode,
     plans: [
       {
         kind: plan.kind,

@@ -1,3 +1,5 @@
+import { CideryError } from '../base/error.ts';
+import type { ModelId } from '../base/ids.ts';
 import { cacheBytesPerPosition, weightBytes, type WeightMode } from '../model/memory.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { buildModel, type Model } from '../model/model.ts';
@@ -47,6 +49,24 @@ export function planRanks(
     whole,
     Array.from({ length: ranks }, (_, rank) => ofRank(rank)),
     mode,
+  );
+}
+
+/**
+ * A longer context than the model was made for would be cut; whoever asked for it is told so.
+ *
+ * @param asked for this model; null: for none in particular
+ */
+export function refuseLongerContext(
+  model: ModelId,
+  asked: number | null,
+  { contextLength }: Pick<RankPlan, 'contextLength'>,
+): void {
+  if (asked === null || asked <= contextLength) return;
+  throw new CideryError(
+    'context_too_long',
+    `${model} has a context of at most ${contextLength} tokens, not ${asked}`,
+    { hint: `ask for ${contextLength} or fewer, or leave the context out` },
   );
 }
 

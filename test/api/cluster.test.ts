@@ -37,6 +37,7 @@ const refusedBodies: [string, object, number, string][] = [
     400,
     'split_impossible',
   ],
+  ['a longer context than its own', { model: echoModel, context: 129 }, 400, 'context_too_long'],
   ['a field of another version', { model: echoModel, color: 'red' }, 400, 'invalid_value'],
   ['no model', {}, 400, 'missing_required_parameter'],
 ];

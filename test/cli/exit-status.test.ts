@@ -174,3 +174,15 @@ test('what a rank fails by is told with what to do, from the addon to the last l
     ),
   ]);
 });
+
+test('a plan for a longer context than the model has names both', async () => {
+  const args = ['plan', join(tinyModels, 'llama'), '--context', '1000000'];
+  const { status, stdout, stderr } = await sandbox.run(args);
+  expect([status, stdout, stderr]).toEqual([
+    1,
+    '',
+    expect.stringMatching(
+      /^cidery: \S+ has a context of at most (\d+) tokens, not 1000000; ask for \1 or fewer, .+\n$/,
+    ),
+  ]);
+});

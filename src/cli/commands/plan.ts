@@ -18,7 +18,8 @@ export async function plan(
   const node = await openNode(nodeSettings(context, flags));
   try {
     const { id } = await requireModel(context, node.library, reference, 'catalogue');
-    const found = await node.plans({ model: id });
+    const asked = flags.context === undefined ? {} : { context: flags.context };
+    const found = await node.plans({ model: id, ...asked });
     context.output.value(found);
     context.output.line(`${id}, context ${found.context}, on this machine alone:`);
     for (const { memory, chosen } of found.plans) {
