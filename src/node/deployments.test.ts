@@ -324,7 +324,7 @@ describe('ranks', () => {
     const { deployments, ready } = world();
     await ready('a');
     await deployments.create({ model: 'a', ranks: 2 });
-    await deployments.create({ model: 'a', split: 'pipeline' });
+    await deployments.create({ model: 'a', ranks: 1, split: 'pipeline' });
     const all = deployments
       .list()
       .map(({ view, instance }) => [view.automatic, instance.plan.kind]);

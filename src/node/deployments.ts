@@ -6,7 +6,13 @@ import type { WeightMode } from '../model/memory.ts';
 import type { DeploymentView, NewDeployment, NewPlan } from './cluster-state.ts';
 import { Instance, type InstanceParts } from './instance.ts';
 import type { ModelLibrary, ModelOnDisk } from './model-library.ts';
-import { planRanks, type RankPlan, refuseLongerContext, type WantedSplit } from './rank-plan.ts';
+import {
+  planRanks,
+  type RankPlan,
+  refuseLongerContext,
+  refuseSplitAlone,
+  type WantedSplit,
+} from './rank-plan.ts';
 
 /** What instances are run with unless a deployment says otherwise. */
 export interface InstanceDefaults {
@@ -38,11 +44,12 @@ interface Deployment {
   askedContext: number | null;
 }
 
-/** How a model is to run: as a request says, else as the node does. */
+/** How a model is to run: as a request says, else as the node does. Throws `split_invalid`. */
 export function settingsOf(
   wanted: NewPlan,
   defaults: InstanceDefaults,
 ): Pick<DeploymentView, 'context' | 'split' | 'ranks' | 'mode'> {
+  refuseSplitAlone(wanted);
   return {
     context: wanted.context ?? defaults.contextLength,
     split: wanted.split ?? defaults.split,
@@ -86,7 +93,7 @@ export class Deployments {
   /**
    * Deploys a model that is on disk. One that a request has brought here already, with the same
    * settings, becomes the deployment. Throws `model_not_found`, `insufficient_memory`,
-   * `split_impossible`, `context_too_long`, `unsupported`.
+   * `split_impossible`, `split_invalid`, `context_too_long`, `unsupported`.
    */
   async create(wanted: NewDeployment): Promise<DeploymentView> {
     refuseReplicas(wanted);

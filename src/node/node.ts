@@ -170,7 +170,7 @@ export class CideryNode {
 
   /**
    * How a model on disk would run here if it were deployed so. Throws `model_not_found`,
-   * `split_impossible`, `context_too_long`, and what the model's files throw.
+   * `split_impossible`, `split_invalid`, `context_too_long`, and what the model's files throw.
    */
   async plans(wanted: NewPlan): Promise<ModelPlans> {
     const { defaults, machine } = this.#parts;

@@ -10,7 +10,7 @@ const defaultContextPositions = 4_096;
 
 /**
  * How a model would run on this machine, from config and headers alone. Throws `context_too_long`,
- * and what `planRanks` throws.
+ * `split_invalid`, and what `planRanks` throws.
  */
 export function planModel(
   model: ModelId,

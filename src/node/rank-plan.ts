@@ -5,6 +5,7 @@ import type { ModelManifest } from '../model/manifest.ts';
 import { buildModel, type Model } from '../model/model.ts';
 import type { Program } from '../model/program.ts';
 import { chooseSplit, type SplitKind } from '../model/split/plan.ts';
+import type { NewPlan } from './cluster-state.ts';
 
 /** How a model is split over the ranks of an instance, and what they take together. */
 export interface RankPlan {
@@ -50,6 +51,17 @@ export function planRanks(
     Array.from({ length: ranks }, (_, rank) => ofRank(rank)),
     mode,
   );
+}
+
+/**
+ * A kind of split alone says nothing of how many ranks are wanted, and one is not split. Throws
+ * `split_invalid`.
+ */
+export function refuseSplitAlone({ split, ranks }: Pick<NewPlan, 'split' | 'ranks'>): void {
+  if (split === undefined || split === 'auto' || ranks !== undefined) return;
+  throw new CideryError('split_invalid', `split ${split} needs a number of ranks`, {
+    hint: 'give ranks as well, such as 2, or leave split out',
+  });
 }
 
 /**

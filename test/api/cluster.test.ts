@@ -38,6 +38,7 @@ const refusedBodies: [string, object, number, string][] = [
     'split_impossible',
   ],
   ['a longer context than its own', { model: echoModel, context: 129 }, 400, 'context_too_long'],
+  ['a split of nobody knows how many', { model: echoModel, split: 'tensor' }, 400, 'split_invalid'],
   ['a field of another version', { model: echoModel, color: 'red' }, 400, 'invalid_value'],
   ['no model', {}, 400, 'missing_required_parameter'],
 ];
