@@ -84,7 +84,7 @@ async function runAsText(
   try {
     const options = answerOptions(flags);
     if (text === null) {
-      await chat(context, answerer, options, systemMessages(flags));
+      await chat(context, answerer, options, systemMessages(flags), process.stdin);
     } else {
       const answer = await answerer.answer(
         questionOf(text, flags),
