@@ -69,6 +69,27 @@ describe('cidery debug', () => {
     ]);
   });
 
+  test('prompts that are none are named', async () => {
+    const generate = (prompts: object) =>
+      JSON.stringify({ op: 'generate', model: 'm', maxTokens: 1, ...prompts });
+    const refused = (message: RegExp) => ({
+      error: { code: 'request_invalid', message: expect.stringMatching(message) },
+    });
+    expect(
+      await session([
+        generate({ ids: [1.5] }),
+        generate({ batch: [[1], ['a']] }),
+        generate({ ids: [1], batch: [[1]] }),
+        generate({}),
+      ]),
+    ).toEqual([
+      refused(/expected int.* at ids\[0\]/),
+      refused(/expected number.* at batch\[1\]\[0\]/),
+      refused(/Unrecognized key: "ids"/),
+      refused(/expected array.* at ids/),
+    ]);
+  });
+
   test('a template that loops for ever costs its request and nothing else', async () => {
     const loop = '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}';
     const request = (template: string) =>
