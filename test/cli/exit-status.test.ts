@@ -171,7 +171,7 @@ test('what a rank fails by is told with what to do, from the addon to the last l
   expect([status, stderr]).toEqual([
     1,
     expect.stringMatching(
-      /no instruction set "abacus"; possible: .+; Set CIDERY_ISA to one of these, or .+\n$/,
+      /no instruction set "abacus"; possible: .+; set CIDERY_ISA to one of these, or .+\n$/,
     ),
   ]);
 });

