@@ -6,12 +6,13 @@
 // `--sanitize` under the address and undefined behaviour sanitizers; with `--thread-sanitize` under
 // the thread sanitizer, what starts threads without the executors. Names choose among the tests:
 // `check-native.mjs kv pool --sanitize` runs those whose path has one of them in it.
-import { mkdirSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { callCompiler, compileFlags, findCompiler, libraryFlags } from './setup/compiler.mjs';
 import { mlxFlags, noCompilerError } from './setup/compiler.mjs';
 import { explain, SetupError } from './setup/error.mjs';
+import { withLock } from './setup/lock.mjs';
 import { createContext } from './setup/main.mjs';
 import { findMlx, mlxIdentity } from './setup/mlx.mjs';
 import { compileObjects } from './setup/objects.mjs';
@@ -164,7 +165,6 @@ function modeOf(args) {
 const controller = new AbortController();
 process.once('SIGINT', () => controller.abort());
 process.once('SIGTERM', () => controller.abort());
-const context = createContext({ root, signal: controller.signal });
 const args = process.argv.slice(2);
 const unknown = args.find((arg) => arg.startsWith('-') && !options.includes(arg));
 if (unknown !== undefined) {
@@ -175,10 +175,21 @@ if (unknown !== undefined) {
 }
 const mode = modeOf(args);
 const names = args.filter((arg) => !arg.startsWith('-'));
-const folder = join(context.build, mode.folder);
-mkdirSync(folder, { recursive: true });
+const setUp = createContext({ root, signal: controller.signal });
+const folder = join(setUp.build, mode.folder);
+// Beside those of a set-up, which may run at the same time and begins with an empty folder.
+const context = { ...setUp, temporary: join(folder, 'tmp') };
+const lock = {
+  signal: controller.signal,
+  onWait: (/** @type {string} */ holder) =>
+    process.stderr.write(`waiting for another check (${holder})\n`),
+};
 try {
-  const { passed, failed } = await check(context, mode, names, folder);
+  // One at a time: they would link and run the same programs.
+  const { passed, failed } = await withLock(`${folder}.lock`, lock, async () => {
+    rmSync(context.temporary, { recursive: true, force: true });
+    return check(context, mode, names, folder);
+  });
   process.stdout.write(`${passed} passed, ${failed} failed\n`);
   process.exitCode = failed === 0 ? 0 : 1;
 } catch (error) {

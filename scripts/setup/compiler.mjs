@@ -183,10 +183,9 @@ async function checkLanguage(context, compiler) {
 
 /**
  * The compiler's own temporary files stay on the disk that the result goes to.
- * @param {Context} context
+ * @param {Pick<Context, 'temporary'>} context
  */
-function temporaryFolder(context) {
-  const folder = join(context.build, 'tmp');
-  mkdirSync(folder, { recursive: true });
-  return folder;
+function temporaryFolder({ temporary }) {
+  mkdirSync(temporary, { recursive: true });
+  return temporary;
 }

@@ -11,6 +11,7 @@ import { hashOf } from './hash.mjs';
  * @property {boolean} checkout false in an installed package, which brings dist/ and its packages
  * @property {string} cache what is kept between checkouts (`CIDERY_CACHE`)
  * @property {string} build where this machine's addons go
+ * @property {string} temporary where compilers put files of their own; of one process at a time
  * @property {NodeJS.ProcessEnv} env
  * @property {string} platform as process.platform
  * @property {string} arch as process.arch

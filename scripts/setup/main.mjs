@@ -43,7 +43,7 @@ export async function setUp(options) {
     const onWait = (/** @type {string} */ holder) =>
       context.progress.line(`waiting for another set-up (${holder})`);
     await withLock(lock, { signal: context.signal, onWait }, async () => {
-      rmSync(join(context.build, 'tmp'), { recursive: true, force: true });
+      rmSync(context.temporary, { recursive: true, force: true });
       for (const step of steps) {
         if (context.signal.aborted) throw new InterruptedError();
         if (await step.isDone()) continue;
@@ -85,12 +85,14 @@ export async function setUpAsCommand(options) {
 export function createContext(options) {
   const machine = { ...thisMachine(), ...options.machine };
   const root = resolve(options.root);
+  const build = buildFolder(root, machine);
   return {
     ...machine,
     root,
     checkout: isCheckout(root),
     cache: cacheFolder(machine.env),
-    build: buildFolder(root, machine),
+    build,
+    temporary: join(build, 'tmp'),
     forTests: options.forTests === true,
     signal: options.signal,
     progress: createProgress(options.output ?? process.stderr),

@@ -39,6 +39,7 @@ const statuses: Readonly<Record<string, HttpError['status']>> = {
   tokenizer_missing: 400,
   template_timeout: 400,
   template_too_large: 400,
+  context_too_long: 400,
   split_impossible: 400,
   split_invalid: 400,
   unsupported: 400,

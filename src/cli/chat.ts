@@ -1,4 +1,5 @@
 import { createInterface, type Interface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { CideryError } from '../base/error.ts';
 import { type Answerer, type AnswerOptions, type Message, speedLine } from './answerer.ts';
 import type { CommandContext } from './context.ts';
@@ -8,22 +9,24 @@ const help = [
   '/clear  forget the conversation',
   '/help   this list',
   '/exit   leave (as Ctrl-D does)',
+  '//text  say /text',
   'Ctrl-C  stop an answer; at an empty prompt, leave',
 ];
 
 /**
- * A conversation on standard input, a line a turn, with all that was said before. Ends at /exit, at
- * the end of input, and at Ctrl-C while nothing is being answered or typed.
+ * A conversation on `input`, a line a turn, with all that was said before. Ends at /exit, at the
+ * end of input, and at Ctrl-C while nothing is being answered or typed.
  */
 export async function chat(
   context: CommandContext,
   answerer: Answerer,
   options: AnswerOptions,
   system: readonly Message[],
+  input: Readable & { readonly isTTY?: boolean },
 ): Promise<void> {
-  const terminal = process.stdin.isTTY;
+  const terminal = input.isTTY === true;
   const lines = createInterface({
-    input: process.stdin,
+    input,
     ...(terminal ? { output: process.stderr, terminal } : {}),
     prompt: '> ',
   });
@@ -40,9 +43,9 @@ export async function chat(
     for await (const line of lines) {
       const text = line.trim();
       if (text === '/exit') break;
-      if (text === '/help') for (const entry of help) context.output.note(entry);
-      else if (text === '/clear') conversation.clear();
-      else if (text !== '') await conversation.say(text);
+      if (text === '/clear') conversation.clear();
+      else if (/^\/(?!\/)/.test(text)) noteHelp(context, text);
+      else if (text !== '') await conversation.say(text.replace(/^\/\//, '/'));
       context.signal.throwIfAborted();
       ask();
     }
@@ -51,6 +54,12 @@ export async function chat(
     context.signal.removeEventListener('abort', onAbort);
     lines.close();
   }
+}
+
+/** What a command that is none is answered with, too: nobody means it for the model. */
+function noteHelp({ output }: CommandContext, command: string): void {
+  if (command !== '/help') output.note(`there is no command ${command}; there are:`);
+  for (const entry of help) output.note(entry);
 }
 
 /** Ctrl-C in a terminal, where the line editor gets the key and no signal is sent. */

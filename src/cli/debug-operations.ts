@@ -4,6 +4,7 @@ import type { ModelId } from '../base/ids.ts';
 import { buildModel, weightFileBytes } from '../model/model.ts';
 import { chooseSplit } from '../model/split/plan.ts';
 import type { CideryNode } from '../node/node.ts';
+import { refuseSplitAlone } from '../node/rank-plan.ts';
 import { realDisk } from '../platform/real-disk.ts';
 import type { CommandContext } from './context.ts';
 import type {
@@ -80,6 +81,7 @@ export class DebugOperations {
 
   /** From config and headers alone: nothing is loaded. */
   async parameters(request: ParametersRequest): Promise<Reply> {
+    refuseSplitAlone(request);
     const manifest = await this.#node.manifest(await this.#model(request.model));
     const ranks = request.ranks ?? 1;
     const wanted = request.split ?? 'auto';

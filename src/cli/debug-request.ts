@@ -15,11 +15,13 @@ const generateFields = {
   logprobs: z.boolean().optional(),
 } as const;
 
-const generateSchema = z.union([
-  z.strictObject({ ...generateFields, ids: promptIds }),
-  z.strictObject({ ...generateFields, batch: z.array(promptIds).min(1) }),
-]);
-export type GenerateRequest = z.infer<typeof generateSchema>;
+const generateSchema = z.strictObject({ ...generateFields, ids: promptIds });
+/** Of `generate` with several prompts; a schema of its own, so that errors name what is wrong. */
+export const generateBatchSchema = z.strictObject({
+  ...generateFields,
+  batch: z.array(promptIds).min(1),
+});
+export type GenerateRequest = z.infer<typeof generateSchema> | z.infer<typeof generateBatchSchema>;
 
 const logitsSchema = z.strictObject({
   ...common,

@@ -69,7 +69,7 @@ function addServing(program: Command, context: MakeContext): void {
     .option('--port <p>', 'port to serve at; 0 picks a free one', portNumber)
     .option('--host <h>', 'address to serve at; off loopback CIDERY_API_KEY must be set')
     .option('--home <dir>', 'folder of the node (default: CIDERY_HOME, else ~/.cidery)')
-    .option('--context <n>', 'longest context, in tokens', positiveInteger)
+    .option('--context <n>', 'longest context of any model, in tokens', positiveInteger)
     .option('--kv-memory <bytes>', 'memory for keys and values of a model', byteCount)
     .option(...jsonFlag)
     .action(async (flags: CommonFlags & EngineFlags & { model?: string[] }) =>
@@ -86,9 +86,18 @@ function addServing(program: Command, context: MakeContext): void {
     .option('--system <s>', 'system message')
     .option('--raw', 'continue the prompt, without a chat template')
     .option(...jsonFlag)
+    .hook('preAction', refuseChat)
     .action(async (model: string, prompt: string | undefined, flags: CommonFlags & EngineFlags) =>
       (await import('./commands/run.ts')).run(context(flags), model, prompt ?? null, flags),
     );
+}
+
+/** What stands for itself and cannot be a turn of a chat needs a prompt. */
+function refuseChat(_: Command, run: Command): void {
+  const { raw, json } = run.opts<{ raw?: boolean; json?: boolean }>();
+  if (run.args.length > 1 || (raw !== true && json !== true)) return;
+  const flag = raw === true ? '--raw' : '--json';
+  run.error(`error: ${flag} needs a prompt, as an argument or, with -, on standard input`);
 }
 
 function addModels(program: Command, context: MakeContext): void {

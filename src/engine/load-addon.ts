@@ -47,17 +47,17 @@ const addonSchema = z.custom<Addon>((value) => {
 const functionSchema = z.custom((value) => typeof value === 'function');
 
 const hints: Readonly<Record<string, string>> = {
-  executor_unavailable: 'Choose another executor, or load the addon that holds this one.',
-  device_unavailable: 'Start without the GPU.',
-  isa_unsupported: 'Set CIDERY_ISA to one of these, or leave it out.',
-  addon_in_use: 'Load the addon in one thread of a process only.',
-  model_file_missing: 'Fetch the model again; its files were moved or deleted.',
-  model_file_broken: 'Fetch the model again; its files are incomplete or damaged.',
-  model_file_unreadable: 'Check the disk that holds the model.',
-  group_unavailable: 'Leave CIDERY_GROUP out.',
-  group_listen_failed: 'Choose an address of this machine.',
-  group_connect_failed: 'See whether the other ranks run, and reach this machine.',
-  out_of_memory: 'Choose a smaller model or a shorter context, or end other programs.',
+  executor_unavailable: 'choose another executor, or load the addon that holds this one',
+  device_unavailable: 'start without the GPU',
+  isa_unsupported: 'set CIDERY_ISA to one of these, or leave it out',
+  addon_in_use: 'load the addon in one thread of a process only',
+  model_file_missing: 'fetch the model again; its files were moved or deleted',
+  model_file_broken: 'fetch the model again; its files are incomplete or damaged',
+  model_file_unreadable: 'check the disk that holds the model',
+  group_unavailable: 'leave CIDERY_GROUP out',
+  group_listen_failed: 'choose an address of this machine',
+  group_connect_failed: 'see whether the other ranks run, and reach this machine',
+  out_of_memory: 'choose a smaller model or a shorter context, or end other programs',
 };
 
 /**
@@ -75,7 +75,7 @@ export function loadAddon(
   const path = join(addonFolder(environment), `cidery_${name}.node`);
   if (!existsSync(path)) {
     throw new CideryError('addon_missing', `there is no '${name}' addon at ${path}`, {
-      hint: `Run set-up: ${setUpOf[name]}`,
+      hint: `run set-up: ${setUpOf[name]}`,
     });
   }
   const loaded = addonSchema.safeParse(requireAddon(path));
@@ -100,7 +100,7 @@ function requireAddon(path: string): unknown {
   } catch (error) {
     if (addonCode(error) === 'addon_in_use') throw codedError(error);
     throw new CideryError('addon_unusable', `the addon ${path} does not load: ${String(error)}`, {
-      hint: 'Run set-up again on this machine: node scripts/setup.mjs',
+      hint: 'run set-up again on this machine: node scripts/setup.mjs',
       cause: error,
     });
   }
@@ -108,7 +108,7 @@ function requireAddon(path: string): unknown {
 
 function mismatch(path: string, what: string): CideryError {
   return new CideryError('addon_mismatch', `the addon ${path} does not fit this code: ${what}`, {
-    hint: 'Run set-up again: node scripts/setup.mjs',
+    hint: 'run set-up again: node scripts/setup.mjs',
   });
 }
 

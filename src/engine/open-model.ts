@@ -126,6 +126,7 @@ async function join(addon: Addon, engine: EngineHandle, group: ModelGroup): Prom
   });
 }
 
+/** A setting above the model's own maximum is the node's, for whatever model: it is cut. */
 function fittingContext(
   id: string,
   ownMax: number,

@@ -130,26 +130,26 @@ describe('tensors that do not fit are refused', () => {
   );
 
   it.each<[string, readonly TensorEntry[], string]>([
-    ['a missing one', without(`${q}.weight`), `parameter_missing: The files lack ${q}.weight.`],
+    ['a missing one', without(`${q}.weight`), `parameter_missing: the files lack ${q}.weight`],
     [
       'none at all',
       [],
-      'parameter_missing: The files lack model.embed_tokens.weight, model.layers.0.input',
+      'parameter_missing: the files lack model.embed_tokens.weight, model.layers.0.input',
     ],
     [
       'one too many',
       [...tensorsFor(llama), tensor('model.layers.1.x', 'F32', [1])],
-      'parameter_unexpected: The files hold what a model of this config does not have: model',
+      'parameter_unexpected: the files hold what a model of this config does not have: model',
     ],
     [
       'one twice',
       [...tensorsFor(llama), tensor('model.norm.weight', 'F32', [64])],
-      'parameter_duplicate: The files hold model.norm.weight twice.',
+      'parameter_duplicate: the files hold model.norm.weight twice',
     ],
     [
       'a wrong shape',
       replaced(tensor('model.norm.weight', 'F32', [63])),
-      'parameter_shape_mismatch: model.norm.weight has the shape [63], config.json asks for [64].',
+      'parameter_shape_mismatch: model.norm.weight has the shape [63], config.json asks for [64]',
     ],
     [
       'a wrong rank',
@@ -169,7 +169,7 @@ describe('tensors that do not fit are refused', () => {
     [
       'scales without biases',
       quantized.filter(({ name }) => name !== `${q}.biases`),
-      `parameter_missing: The files lack ${q}.biases.`,
+      `parameter_missing: the files lack ${q}.biases`,
     ],
     [
       'scales of no known group',

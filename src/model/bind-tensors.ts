@@ -77,8 +77,8 @@ function renameTensors(spec: ModelSpec, tensors: readonly TensorEntry[]) {
     if (unneeded || (tiedHead !== null && path.startsWith(tiedHead))) {
       ignored.push(entry.name);
     } else if (byPath.has(path)) {
-      throw new CideryError('parameter_duplicate', `The files hold ${path} twice.`, {
-        hint: 'The folder may mix the files of two models; remove it and pull the model again.',
+      throw new CideryError('parameter_duplicate', `the files hold ${path} twice`, {
+        hint: 'the folder may mix the files of two models; remove it and pull the model again',
       });
     } else byPath.set(path, entry);
   }
@@ -140,16 +140,16 @@ function partsOf(
     if (!formats.includes(entry.format)) {
       throw new CideryError(
         'parameter_format_unsupported',
-        `${entry.name} holds ${entry.format} where ${formats.join(', ')} can be used.`,
-        { hint: 'Use the model in bf16 or f16, or quantized by mlx-lm, or as a GGUF file.' },
+        `${entry.name} holds ${entry.format} where ${formats.join(', ')} can be used`,
+        { hint: 'use the model in bf16 or f16, or quantized by mlx-lm, or as a GGUF file' },
       );
     }
     if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
       throw new CideryError(
         'parameter_shape_mismatch',
         `${entry.name} has the shape [${entry.shape.join(', ')}], ` +
-          `config.json asks for [${shape.join(', ')}].`,
-        { hint: 'config.json and the weights are of different models, or one is damaged.' },
+          `config.json asks for [${shape.join(', ')}]`,
+        { hint: 'config.json and the weights are of different models, or one is damaged' },
       );
     }
     return [{ role, path, entry }];
@@ -157,15 +157,15 @@ function partsOf(
 }
 
 function missingError(paths: readonly string[]): CideryError {
-  return new CideryError('parameter_missing', `The files lack ${listed(paths)}.`, {
-    hint: 'A file of the model may be missing: pull it again.',
+  return new CideryError('parameter_missing', `the files lack ${listed(paths)}`, {
+    hint: 'a file of the model may be missing: pull it again',
   });
 }
 
 function unexpectedError(names: readonly string[]): CideryError {
-  const message = `The files hold what a model of this config does not have: ${listed(names)}.`;
+  const message = `the files hold what a model of this config does not have: ${listed(names)}`;
   return new CideryError('parameter_unexpected', message, {
-    hint: 'config.json may be of another model, or the model has parts that cidery does not know.',
+    hint: 'config.json may be of another model, or the model has parts that cidery does not know',
   });
 }
 

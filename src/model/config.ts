@@ -8,7 +8,7 @@ export type Config = Readonly<Record<string, unknown>>;
 /** The error for a key of config.json that is missing, wrong, or contradicts another. */
 export function configInvalid(key: string, problem: string): CideryError {
   return new CideryError('model_config_invalid', `config.json: ${key}: ${problem}`, {
-    hint: 'Compare it with the original model; a conversion may have damaged it.',
+    hint: 'compare it with the original model; a conversion may have damaged it',
   });
 }
 

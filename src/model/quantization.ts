@@ -35,7 +35,7 @@ export function readQuantization(config: Config): Quantization | null {
   const fields = readConfig(z.record(z.string(), z.unknown()), value, [key]);
   const method = fields['quant_method'];
   if (key === 'quantization_config' && typeof method === 'string' && method !== 'mxfp4') {
-    throw unsupported(`Weights quantized by '${method.slice(0, 40)}' are not supported.`);
+    throw unsupported(`weights quantized by '${method.slice(0, 40)}' are not supported`);
   }
   const storage =
     method === 'mxfp4' && fields['bits'] === undefined
@@ -55,7 +55,7 @@ function readStorage(fields: unknown, at: string): ParameterStorage {
   const { mode, bits, group_size: group } = readConfig(entrySchema, fields, [at]);
   if (mode === 'mxfp4') return { kind: 'mxfp4' };
   if (mode !== undefined && mode !== null && mode !== 'affine') {
-    throw unsupported(`The quantization mode '${mode.slice(0, 40)}' is not supported.`);
+    throw unsupported(`the quantization mode '${mode.slice(0, 40)}' is not supported`);
   }
   if (!affineBits.includes(bits ?? 0)) {
     throw configInvalid(
@@ -96,12 +96,12 @@ export function inferStorage(
   }
   throw unsupported(
     `${weight.name} [${weight.shape.join(', ')}] with scales [${scales.shape.join(', ')}] ` +
-      `for a width of ${inWidth} fits no known quantization.`,
+      `for a width of ${inWidth} fits no known quantization`,
   );
 }
 
 function unsupported(message: string): CideryError {
   return new CideryError('model_quantization_unsupported', message, {
-    hint: 'Use the plain model, a GGUF file, or one that mlx-lm quantized in affine mode.',
+    hint: 'use the plain model, a GGUF file, or one that mlx-lm quantized in affine mode',
   });
 }

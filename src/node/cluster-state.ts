@@ -101,13 +101,47 @@ export const clusterStateSchema = z.strictObject({
 });
 export type ClusterState = z.infer<typeof clusterStateSchema>;
 
-/** What `POST /cluster/v1/deployments` takes. */
-export const newDeploymentSchema = z.strictObject({
+/** A model, and how it is to run. */
+const wantedFields = {
   model: z.string().min(1),
   context: z.int().positive().optional(),
-  replicas: z.int().positive().optional(),
   split: z.enum(['auto', ...splitKinds]).optional(),
   ranks: z.int().positive().optional(),
   mode: z.enum(['fast', 'precise']).optional(),
+} as const;
+
+/** What `POST /cluster/v1/deployments` takes. */
+export const newDeploymentSchema = z.strictObject({
+  ...wantedFields,
+  replicas: z.int().positive().optional(),
 });
 export type NewDeployment = z.infer<typeof newDeploymentSchema>;
+
+/** What `POST /cluster/v1/plans` takes. */
+export const newPlanSchema = z.strictObject(wantedFields);
+export type NewPlan = z.infer<typeof newPlanSchema>;
+
+/** What `cidery plan --json` and `POST /cluster/v1/plans` say. */
+export const modelPlansSchema = z.strictObject({
+  model: z.string(),
+  context: z.int(),
+  mode: z.enum(['fast', 'precise']),
+  plans: z.array(
+    z.strictObject({
+      kind: planSchema.shape.kind,
+      ranks: planSchema.shape.ranks,
+      /** Whether it would be run so. */
+      chosen: z.boolean(),
+      reason: z.string(),
+      /** Of all ranks together. */
+      memory: z.strictObject({
+        ...rankMemorySchema.shape,
+        neededBytes: z.number(),
+        freeBytes: z.number(),
+      }),
+      /** Speed; null: not measured. */
+      predicted: z.null(),
+    }),
+  ),
+});
+export type ModelPlans = z.infer<typeof modelPlansSchema>;

@@ -10,7 +10,7 @@ import {
   openedMessage,
 } from '../../test/support/fake-ranks.ts';
 import { rejection } from '../../test/support/rejection.ts';
-import { CideryError } from '../base/error.ts';
+import { CideryError, errorCode } from '../base/error.ts';
 import { limits } from '../base/limits.ts';
 import type { ToRank } from '../engine/protocol.ts';
 import { cacheBytesPerPosition, weightBytes } from '../model/memory.ts';
@@ -25,7 +25,7 @@ const weights = weightBytes(program, { executor: 'mlx', precise: true });
 /** What a model needs to come in: its weights and the shortest context. */
 const needed = weights + 128 * cacheBytesPerPosition(program, { executor: 'mlx', precise: true });
 
-function world(memoryBytes = 100 * needed) {
+function world(memoryBytes = 100 * needed, nodeContext: number | null = null) {
   const clock = new FakeClock();
   const spawner = new FakeSpawner();
   const library = { ...fakeLibrary() };
@@ -39,7 +39,7 @@ function world(memoryBytes = 100 * needed) {
     defaults: {
       executor: 'mlx',
       precise: true,
-      contextLength: null,
+      contextLength: nodeContext,
       cacheBytes: null,
       slots: 4,
       threads: 0,
@@ -71,6 +71,31 @@ function hold(instance: Instance, id: string): void {
 function dying(rank: FakeRank, message: ToRank): void {
   if (message.type === 'open') rank.end({ code: null, signal: 'SIGKILL' });
 }
+
+describe('a context that is longer than the model was made for', () => {
+  const tooLong = {
+    code: 'context_too_long',
+    message: 'a has a context of at most 128 tokens, not 129',
+    hint: 'ask for 128 or fewer, or leave the context out',
+  };
+
+  test('is refused where this model was asked for with it, and nothing is started', async () => {
+    const { deployments, spawner, models } = world();
+    const asked = { model: 'a', context: 129 };
+    await expect(deployments.create(asked)).rejects.toMatchObject(tooLong);
+    expect([spawner.ranks.length, models()]).toEqual([0, []]);
+    expect(await deployments.create({ model: 'a', context: 128 })).toMatchObject({ context: 128 });
+  });
+
+  test('is no harm as the longest that the node gives to any model', async () => {
+    const { deployments, ready } = world(undefined, 129);
+    expect((await ready('a')).settings.contextLength).toBe(129);
+    expect(await deployments.create({ model: 'b' })).toMatchObject({ context: 129 });
+    // There is one with that setting already.
+    const asked = { model: 'a', context: 129 };
+    await expect(deployments.create(asked)).rejects.toMatchObject(tooLong);
+  });
+});
 
 describe('the instance of a model', () => {
   test('is shared by requests of the same moment', async () => {
@@ -174,6 +199,22 @@ describe('a deployment that failed', () => {
       auto ? [true, null] : [false, 64],
     );
     expect(spawner.ranks.length).toBe(limits.instanceStartsMax + 1);
+  });
+
+  test.each([
+    [false, 'context_too_long'],
+    [true, null],
+  ])('of a model that is shorter now (automatic: %s): %s', async (automatic, code) => {
+    const { deployments, spawner, library } = await failed(automatic);
+    spawner.behave = obliging;
+    const shorter = manifestOf('a');
+    const config = { ...shorter.config, max_position_embeddings: 63 };
+    library.manifest = () => Promise.resolve({ ...shorter, config });
+    const found = await deployments.instanceFor('a').then(
+      () => null,
+      (error: unknown) => errorCode(error),
+    );
+    expect(found).toBe(code);
   });
 
   test('fails anew with the new reason', async () => {
@@ -283,7 +324,7 @@ describe('ranks', () => {
     const { deployments, ready } = world();
     await ready('a');
     await deployments.create({ model: 'a', ranks: 2 });
-    await deployments.create({ model: 'a', split: 'pipeline' });
+    await deployments.create({ model: 'a', ranks: 1, split: 'pipeline' });
     const all = deployments
       .list()
       .map(({ view, instance }) => [view.automatic, instance.plan.kind]);

@@ -3,10 +3,16 @@ import { type DeploymentId, deploymentId, instanceId, type ModelId } from '../ba
 import type { EngineSettings } from '../engine/protocol.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import type { WeightMode } from '../model/memory.ts';
-import type { DeploymentView, NewDeployment } from './cluster-state.ts';
+import type { DeploymentView, NewDeployment, NewPlan } from './cluster-state.ts';
 import { Instance, type InstanceParts } from './instance.ts';
 import type { ModelLibrary, ModelOnDisk } from './model-library.ts';
-import { planRanks, type RankPlan, type WantedSplit } from './rank-plan.ts';
+import {
+  planRanks,
+  type RankPlan,
+  refuseLongerContext,
+  refuseSplitAlone,
+  type WantedSplit,
+} from './rank-plan.ts';
 
 /** What instances are run with unless a deployment says otherwise. */
 export interface InstanceDefaults {
@@ -34,6 +40,22 @@ interface Deployment {
   /** Another one after it has failed and is asked for anew. */
   instance: Instance;
   usedAt: number;
+  /** Asked for by itself; null: the node's, which is the longest for every model. */
+  askedContext: number | null;
+}
+
+/** How a model is to run: as a request says, else as the node does. Throws `split_invalid`. */
+export function settingsOf(
+  wanted: NewPlan,
+  defaults: InstanceDefaults,
+): Pick<DeploymentView, 'context' | 'split' | 'ranks' | 'mode'> {
+  refuseSplitAlone(wanted);
+  return {
+    context: wanted.context ?? defaults.contextLength,
+    split: wanted.split ?? defaults.split,
+    ranks: wanted.ranks ?? defaults.ranks,
+    mode: wanted.mode ?? (defaults.precise ? 'precise' : 'fast'),
+  };
 }
 
 /**
@@ -71,12 +93,13 @@ export class Deployments {
   /**
    * Deploys a model that is on disk. One that a request has brought here already, with the same
    * settings, becomes the deployment. Throws `model_not_found`, `insufficient_memory`,
-   * `split_impossible`, `unsupported`.
+   * `split_impossible`, `split_invalid`, `context_too_long`, `unsupported`.
    */
   async create(wanted: NewDeployment): Promise<DeploymentView> {
     refuseReplicas(wanted);
     const model = await this.#parts.library.resolve(wanted.model);
     const view = this.#view(model, wanted, false);
+    const askedContext = wanted.context ?? null;
     // Whoever asked for that one is told if it fails.
     const arriving = this.#arriving.get(model.id);
     if (arriving !== undefined) await arriving.catch(() => {});
@@ -84,13 +107,15 @@ export class Deployments {
       (one) => one.view.automatic && sameSettings(one.view, view),
     );
     if (same !== undefined) {
+      refuseLongerContext(model.id, askedContext, same.instance.plan);
+      same.askedContext = askedContext;
       same.view = { ...same.view, automatic: false };
       same.usedAt = ++this.#clock;
       this.#parts.onChange();
       return same.view;
     }
     // A request that names the model meanwhile waits for this one.
-    return (await this.#arrive(model.id, this.#create(model, view))).view;
+    return (await this.#arrive(model.id, this.#create(model, view, askedContext))).view;
   }
 
   /**
@@ -107,7 +132,10 @@ export class Deployments {
     if (found !== undefined) return this.#use(found);
     const arriving =
       this.#arriving.get(model.id) ??
-      this.#arrive(model.id, this.#create(model, this.#view(model, { model: model.id }, true)));
+      this.#arrive(
+        model.id,
+        this.#create(model, this.#view(model, { model: model.id }, true), null),
+      );
     return this.#use(await arriving);
   }
 
@@ -157,22 +185,17 @@ export class Deployments {
 
   #view(model: ModelOnDisk, wanted: NewDeployment, automatic: boolean): DeploymentView {
     const { defaults, randomId } = this.#parts;
-    const precise = wanted.mode === undefined ? defaults.precise : wanted.mode === 'precise';
-    return {
-      id: `deployment-${randomId()}`,
-      model: model.id,
-      context: wanted.context ?? defaults.contextLength,
-      replicas: 1,
-      split: wanted.split ?? defaults.split,
-      ranks: wanted.ranks ?? defaults.ranks,
-      mode: precise ? 'precise' : 'fast',
-      automatic,
-    };
+    const id = `deployment-${randomId()}`;
+    return { id, model: model.id, ...settingsOf(wanted, defaults), replicas: 1, automatic };
   }
 
-  #create(model: ModelOnDisk, view: DeploymentView): Promise<Deployment> {
-    return this.#place(model, view, (instance) => {
-      const deployment = { view, instance, usedAt: ++this.#clock };
+  #create(
+    model: ModelOnDisk,
+    view: DeploymentView,
+    askedContext: number | null,
+  ): Promise<Deployment> {
+    return this.#place(model, { view, askedContext }, (instance) => {
+      const deployment = { view, instance, usedAt: ++this.#clock, askedContext };
       this.#deployments.set(deploymentId(view.id), deployment);
       return deployment;
     });
@@ -180,20 +203,20 @@ export class Deployments {
 
   /** A fresh instance for a deployment whose own has failed. */
   async #revive(deployment: Deployment): Promise<Deployment> {
-    const { view } = deployment;
-    const model = await this.#parts.library.resolve(view.model);
-    return this.#place(model, view, (instance) => Object.assign(deployment, { instance }));
+    const model = await this.#parts.library.resolve(deployment.view.model);
+    return this.#place(model, deployment, (instance) => Object.assign(deployment, { instance }));
   }
 
   /** Makes room and starts an instance; `keep` puts it where it is known. */
   async #place(
     model: ModelOnDisk,
-    view: DeploymentView,
+    { view, askedContext }: Pick<Deployment, 'view' | 'askedContext'>,
     keep: (instance: Instance) => Deployment,
   ): Promise<Deployment> {
     const manifest = await this.#parts.library.manifest(model);
     const placed = this.#placing.then(async () => {
       const plan = planRanks(manifest, view, this.#mode(view));
+      refuseLongerContext(model.id, askedContext, plan);
       await this.#makeRoom(model.id, view, plan);
       if (this.#closed) throw new CideryError('node_closing', 'the node is closing');
       const runnable = {

@@ -50,7 +50,7 @@ describe('a manifest from a thread of its own', () => {
     await expect(read).rejects.toMatchObject({
       code: 'model_unsupported',
       message: 'odd.gguf has a tokenizer of the kind "wordpiece", which is not known here',
-      hint: 'Use the safetensors files of the model, which come with a tokenizer.json.',
+      hint: 'use the safetensors files of the model, which come with a tokenizer.json',
     });
   });
 

@@ -12,12 +12,13 @@ import type { Clock } from '../ports/clock.ts';
 import type { RandomBytes } from '../ports/random.ts';
 import type { RankSpawner } from '../ports/spawner.ts';
 import { AheadSpawner } from './ahead-spawner.ts';
-import type { ClusterState } from './cluster-state.ts';
+import type { ClusterState, ModelPlans, NewPlan } from './cluster-state.ts';
 import { Deployments, type InstanceDefaults } from './deployments.ts';
 import { type Generation, startGeneration } from './generation.ts';
 import type { Instance } from './instance.ts';
 import { LogBuffer } from './log-buffer.ts';
 import type { ModelLibrary } from './model-library.ts';
+import { planModel } from './plan-model.ts';
 import { RankClient } from './rank-client.ts';
 import { KnownAnswers } from './self-check.ts';
 import { viewInstance } from './view-instance.ts';
@@ -162,9 +163,20 @@ export class CideryNode {
     return replyOf(rank, { type: 'text', id: this.newId(), operation }, null);
   }
 
-  /** The manifest of a model on disk: what `debug parameters` and the planner read. */
+  /** The manifest of a model on disk: what `debug parameters` reads. */
   async manifest(reference: string): Promise<ModelManifest> {
     return this.library.manifest(await this.library.resolve(reference));
+  }
+
+  /**
+   * How a model on disk would run here if it were deployed so. Throws `model_not_found`,
+   * `split_impossible`, `split_invalid`, `context_too_long`, and what the model's files throw.
+   */
+  async plans(wanted: NewPlan): Promise<ModelPlans> {
+    const { defaults, machine } = this.#parts;
+    const model = await this.library.resolve(wanted.model);
+    const manifest = await this.library.manifest(model);
+    return planModel(model.id, manifest, wanted, defaults, machine.freeMemoryBytes());
   }
 
   state(): ClusterState {

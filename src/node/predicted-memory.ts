@@ -29,7 +29,7 @@ export function memoryOfRanks(ranks: readonly RankMemory[]): number {
   return ranks.reduce((sum, rank) => sum + memoryOfRank(rank), 0);
 }
 
-export function memoryOfRank(rank: RankMemory): number {
+function memoryOfRank(rank: RankMemory): number {
   return rank.weightBytes + rank.cacheBytes + rank.workingBytes;
 }
 

@@ -1,8 +1,11 @@
+import { CideryError } from '../base/error.ts';
+import type { ModelId } from '../base/ids.ts';
 import { cacheBytesPerPosition, weightBytes, type WeightMode } from '../model/memory.ts';
 import type { ModelManifest } from '../model/manifest.ts';
 import { buildModel, type Model } from '../model/model.ts';
 import type { Program } from '../model/program.ts';
 import { chooseSplit, type SplitKind } from '../model/split/plan.ts';
+import type { NewPlan } from './cluster-state.ts';
 
 /** How a model is split over the ranks of an instance, and what they take together. */
 export interface RankPlan {
@@ -47,6 +50,35 @@ export function planRanks(
     whole,
     Array.from({ length: ranks }, (_, rank) => ofRank(rank)),
     mode,
+  );
+}
+
+/**
+ * A kind of split alone says nothing of how many ranks are wanted, and one is not split. Throws
+ * `split_invalid`.
+ */
+export function refuseSplitAlone({ split, ranks }: Pick<NewPlan, 'split' | 'ranks'>): void {
+  if (split === undefined || split === 'auto' || ranks !== undefined) return;
+  throw new CideryError('split_invalid', `split ${split} needs a number of ranks`, {
+    hint: 'give ranks as well, such as 2, or leave split out',
+  });
+}
+
+/**
+ * A longer context than the model was made for would be cut; whoever asked for it is told so.
+ *
+ * @param asked for this model; null: for none in particular
+ */
+export function refuseLongerContext(
+  model: ModelId,
+  asked: number | null,
+  { contextLength }: Pick<RankPlan, 'contextLength'>,
+): void {
+  if (asked === null || asked <= contextLength) return;
+  throw new CideryError(
+    'context_too_long',
+    `${model} has a context of at most ${contextLength} tokens, not ${asked}`,
+    { hint: `ask for ${contextLength} or fewer, or leave the context out` },
   );
 }
 

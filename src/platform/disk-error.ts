@@ -4,32 +4,32 @@ const known: Readonly<Record<string, { code: string; says: string; hint: string 
   ENOSPC: {
     code: 'disk_full',
     says: 'the disk is full',
-    hint: 'Free some space (`cidery rm MODEL` deletes a model) and try again.',
+    hint: 'free some space (`cidery rm MODEL` deletes a model) and try again',
   },
   EDQUOT: {
     code: 'disk_full',
     says: 'the disk quota is used up',
-    hint: 'Free some space (`cidery rm MODEL` deletes a model) and try again.',
+    hint: 'free some space (`cidery rm MODEL` deletes a model) and try again',
   },
   EACCES: {
     code: 'disk_denied',
     says: 'this user may not do that',
-    hint: 'Check who owns the folder and its permissions.',
+    hint: 'check who owns the folder and its permissions',
   },
   EPERM: {
     code: 'disk_denied',
     says: 'this user may not do that',
-    hint: 'Check who owns the folder and its permissions.',
+    hint: 'check who owns the folder and its permissions',
   },
   EROFS: {
     code: 'disk_denied',
     says: 'the file system is read-only',
-    hint: 'Choose a folder that can be written to.',
+    hint: 'choose a folder that can be written to',
   },
   ENOENT: {
     code: 'file_missing',
     says: 'there is no such file or folder',
-    hint: 'Check the path.',
+    hint: 'check the path',
   },
 };
 
@@ -53,7 +53,7 @@ export function diskError(error: unknown, path: string): CideryError {
     });
   }
   return new CideryError('disk_failed', `${path}: ${errorMessage(error)}`, {
-    hint: 'Check the disk; `cidery doctor` says more.',
+    hint: 'check the disk; `cidery doctor` says more',
     cause: error,
   });
 }

@@ -31,12 +31,12 @@ class Tail {
 function startError(error: Error, program: string): CideryError {
   if (errnoOf(error) === 'ENOENT') {
     return new CideryError('command_missing', `there is no program ${program} on this machine`, {
-      hint: `Install ${program}.`,
+      hint: `install ${program}`,
       cause: error,
     });
   }
   return new CideryError('command_failed', `${program} cannot be started: ${errorMessage(error)}`, {
-    hint: `Check that ${program} runs from a shell.`,
+    hint: `check that ${program} runs from a shell`,
     cause: error,
   });
 }

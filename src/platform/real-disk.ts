@@ -106,7 +106,7 @@ async function openRegular(path: string): Promise<RealOpenFile> {
     const facts = await handle.stat();
     if (!facts.isFile()) {
       throw new CideryError('file_not_regular', `${path} is not a regular file`, {
-        hint: 'Give the path of a file.',
+        hint: 'give the path of a file',
       });
     }
     return new RealOpenFile(handle, path, facts.size);
@@ -209,7 +209,7 @@ export const realDisk: Disk = {
           throw new CideryError(
             'file_too_large',
             `${path} has ${file.sizeBytes} bytes, more than ${maxBytes}`,
-            { hint: 'This is not a file of the kind that belongs there.' },
+            { hint: 'this is not a file of the kind that belongs there' },
           );
         }
         return new TextDecoder().decode(await file.read(0, file.sizeBytes));

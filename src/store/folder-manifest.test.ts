@@ -157,7 +157,7 @@ describe('weights', () => {
     const disk = diskOf({ 'config.json': {}, 'tiny.gguf': 'x' });
     const promise = readFolderManifest(disk, folder, 'x');
     await expect(promise).rejects.toMatchObject({
-      hint: `Name the file itself: ${folder}/tiny.gguf`,
+      hint: `name the file itself: ${folder}/tiny.gguf`,
     });
   });
 });

@@ -32,7 +32,7 @@ export async function readFolderManifest(
   if (config === null) {
     throw incompleteModel(
       `${folder} holds no config.json`,
-      'Give the folder of a model in the form of Hugging Face, or a .gguf file.',
+      'give the folder of a model in the form of Hugging Face, or a .gguf file',
     );
   }
   const index = await readIndex(disk, folder);
@@ -80,8 +80,8 @@ async function listWeightFiles(disk: Disk, folder: string): Promise<string[]> {
     throw incompleteModel(
       `${folder} holds no model*.safetensors`,
       other?.endsWith('.gguf') === true
-        ? `Name the file itself: ${folder}/${other}`
-        : 'Fetch the weights, or choose a model that is published as safetensors.',
+        ? `name the file itself: ${folder}/${other}`
+        : 'fetch the weights, or choose a model that is published as safetensors',
     );
   }
   for (const name of names) checkShards(name, names, folder);
@@ -101,7 +101,7 @@ function checkShards(name: string, names: readonly string[], folder: string): vo
   if (present.length >= count) return;
   throw incompleteModel(
     `${folder} holds ${present.length} of the ${count} files of the model's weights`,
-    'Fetch the missing ones; `cidery pull` goes on where it stopped.',
+    'fetch the missing ones; `cidery pull` goes on where it stopped',
   );
 }
 
@@ -120,7 +120,7 @@ async function readWeightFile(
   if ((await disk.facts(path))?.kind !== 'file') {
     throw incompleteModel(
       `${path} is missing, though ${indexName} names it`,
-      'Fetch the missing file; `cidery pull` goes on where it stopped.',
+      'fetch the missing file; `cidery pull` goes on where it stopped',
     );
   }
   const open = await disk.open(path);

@@ -116,7 +116,7 @@ async function tokenizerFile(
 ): Promise<string> {
   const path = parts[0]?.path ?? '';
   const facts = await disk.facts(path);
-  if (facts === null) throw incompleteModel(`${path} is gone`, 'Fetch the model again.');
+  if (facts === null) throw incompleteModel(`${path} is gone`, 'fetch the model again');
   const identity = [await disk.realPath(path), facts.sizeBytes, facts.modifiedMs, tokenizerVersion];
   const key = createHash('sha256').update(JSON.stringify(identity)).digest('hex').slice(0, 32);
   const folder = `${cacheFolder}/${key}`;

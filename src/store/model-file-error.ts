@@ -6,7 +6,7 @@ import { CideryError } from '../base/error.ts';
  */
 export function brokenFile(fileName: string, reason: string, cause?: unknown): CideryError {
   return new CideryError('model_file_broken', `${fileName} is broken: ${reason}`, {
-    hint: 'Delete the file and fetch it again; if it stays like this, the published file is wrong.',
+    hint: 'delete the file and fetch it again; if it stays like this, the published file is wrong',
     cause,
   });
 }

@@ -2,7 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { ApiClient } from '../../src/api/client.ts';
 import { limits } from '../../src/base/limits.ts';
-import { clusterStateSchema, type ClusterState } from '../../src/node/cluster-state.ts';
+import {
+  clusterStateSchema,
+  type ClusterState,
+  type ModelPlans,
+  modelPlansSchema,
+  type NewPlan,
+} from '../../src/node/cluster-state.ts';
 import { ScriptedRanks } from '../support/scripted-rank.ts';
 import { echoModel, type ServedNode, serveNode } from '../support/served-node.ts';
 
@@ -15,6 +21,27 @@ beforeAll(async () => {
   client = new ApiClient(served.url, null, fetch);
 });
 afterAll(() => served.close());
+
+function post(path: string, body: object): Promise<Response> {
+  const request = { method: 'POST', body: JSON.stringify(body) };
+  return fetch(`${served.url}/cluster/v1/${path}`, request);
+}
+
+/** What neither a deployment nor a plan can be made of. */
+const refusedBodies: [string, object, number, string][] = [
+  ['an unknown model', { model: 'no/such' }, 404, 'model_not_found'],
+  ['more ranks than it has parts', { model: echoModel, ranks: 60 }, 400, 'split_impossible'],
+  [
+    'too many for its layers',
+    { model: echoModel, ranks: 2, split: 'pipeline' },
+    400,
+    'split_impossible',
+  ],
+  ['a longer context than its own', { model: echoModel, context: 129 }, 400, 'context_too_long'],
+  ['a split of nobody knows how many', { model: echoModel, split: 'tensor' }, 400, 'split_invalid'],
+  ['a field of another version', { model: echoModel, color: 'red' }, 400, 'invalid_value'],
+  ['no model', {}, 400, 'missing_required_parameter'],
+];
 
 describe('deployments', () => {
   test('are made, shown with their instance, answer by their id, and end', async () => {
@@ -54,17 +81,9 @@ describe('deployments', () => {
     expect((await client.state(never)).deployments).toEqual([]);
   });
 
-  test.each<[string, object, string]>([
-    ['an unknown model', { model: 'no/such' }, 'model_not_found'],
-    ['more ranks than it has parts', { model: echoModel, ranks: 60 }, 'split_impossible'],
-    ['a field of another version', { model: echoModel, color: 'red' }, 'invalid_value'],
-    ['no model', {}, 'missing_required_parameter'],
-  ])('%s is refused', async (_name, body, code) => {
-    const response = await fetch(`${served.url}/cluster/v1/deployments`, {
-      method: 'POST',
-      body: JSON.stringify(body),
-    });
-    expect(await response.json()).toMatchObject({ error: { code } });
+  test.each(refusedBodies)('%s is refused', async (_name, body, status, code) => {
+    const response = await post('deployments', body);
+    expect([response.status, await response.json()]).toMatchObject([status, { error: { code } }]);
   });
 
   test('one that is not there cannot be ended', async () => {
@@ -72,6 +91,59 @@ describe('deployments', () => {
       code: 'deployment_not_found',
     });
   });
+});
+
+describe('plans', () => {
+  async function plans(wanted: NewPlan): Promise<ModelPlans> {
+    const response = await post('plans', wanted);
+    expect(response.status).toBe(200);
+    return modelPlansSchema.parse(await response.json());
+  }
+
+  test('say what a deployment would take, and deploy nothing', async () => {
+    const whole = await plans({ model: echoModel });
+    expect(whole).toEqual({
+      model: echoModel,
+      context: 128,
+      mode: 'fast',
+      plans: [
+        {
+          kind: 'single',
+          ranks: 1,
+          chosen: true,
+          reason: 'the only machine',
+          memory: expect.objectContaining({ freeBytes: 4e9 }),
+          predicted: null,
+        },
+      ],
+    });
+    const { weightBytes, cacheBytes, workingBytes, neededBytes } = memoryOf(whole);
+    expect(neededBytes).toBe(weightBytes + cacheBytes + workingBytes);
+    expect((await client.state(never)).deployments).toEqual([]);
+  });
+
+  test('are of the context, the mode and the ranks that are asked for', async () => {
+    const whole = await plans({ model: echoModel });
+    const shorter = await plans({ model: echoModel, context: 32 });
+    expect([shorter.context, shorter.mode]).toEqual([32, 'fast']);
+    const precise = await plans({ model: echoModel, mode: 'precise' });
+    expect([precise.context, precise.mode]).toEqual([128, 'precise']);
+    expect(memoryOf(precise).weightBytes).toBeGreaterThan(memoryOf(whole).weightBytes);
+    const split = await plans({ model: echoModel, ranks: 2, split: 'tensor' });
+    expect(split.plans).toMatchObject([{ kind: 'tensor', ranks: 2 }]);
+    // What every rank has is counted for each.
+    expect(memoryOf(split).weightBytes).toBeGreaterThan(memoryOf(whole).weightBytes);
+  });
+
+  test.each(refusedBodies)('%s is refused', async (_name, body, status, code) => {
+    const response = await post('plans', body);
+    expect([response.status, await response.json()]).toMatchObject([status, { error: { code } }]);
+  });
+
+  function memoryOf({ plans: [only] }: ModelPlans): ModelPlans['plans'][number]['memory'] {
+    if (only === undefined) throw new Error('there is no plan');
+    return only.memory;
+  }
 });
 
 describe('state events', () => {
@@ -132,6 +204,7 @@ describe('descriptions', () => {
       '/logs',
       '/deployments',
       '/deployments/{id}',
+      '/plans',
     ]);
     const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
     const operation = z.object({

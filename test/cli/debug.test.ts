@@ -69,6 +69,27 @@ describe('cidery debug', () => {
     ]);
   });
 
+  test('prompts that are none are named', async () => {
+    const generate = (prompts: object) =>
+      JSON.stringify({ op: 'generate', model: 'm', maxTokens: 1, ...prompts });
+    const refused = (message: RegExp) => ({
+      error: { code: 'request_invalid', message: expect.stringMatching(message) },
+    });
+    expect(
+      await session([
+        generate({ ids: [1.5] }),
+        generate({ batch: [[1], ['a']] }),
+        generate({ ids: [1], batch: [[1]] }),
+        generate({}),
+      ]),
+    ).toEqual([
+      refused(/expected int.* at ids\[0\]/),
+      refused(/expected number.* at batch\[1\]\[0\]/),
+      refused(/Unrecognized key: "ids"/),
+      refused(/expected array.* at ids/),
+    ]);
+  });
+
   test('a template that loops for ever costs its request and nothing else', async () => {
     const loop = '{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}';
     const request = (template: string) =>
@@ -118,6 +139,7 @@ describe('cidery debug', () => {
       request(2, 'pipeline'),
       request(3),
       request(64),
+      JSON.stringify({ op: 'parameters', model: tinyModel, split: 'tensor' }),
     ]);
     const tensor = z.object({ path: z.string(), shape: z.array(z.int()), split: z.string() });
     const reply = z.object({
@@ -139,7 +161,7 @@ describe('cidery debug', () => {
     expect(rows(columns)).toEqual([28, 28]);
     expect(rows(layers)).toEqual([56, undefined]);
     expect(rows(three)).toEqual([19, 19, 18]);
-    expect(replies[4]).toEqual(error('split_impossible'));
+    expect(replies.slice(4)).toEqual([error('split_impossible'), error('split_invalid')]);
   });
 
   test('a line without an end is a line, and input that is no UTF-8 is no crash', async () => {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { z } from 'zod';
+import { modelPlansSchema } from '../../src/node/cluster-state.ts';
 import { CliSandbox, onlyValue } from '../support/cli.ts';
 import { tinyModels } from '../support/rank-session.ts';
 
@@ -31,6 +32,8 @@ describe('wrong use ends with 2 and says nothing on standard output', () => {
     [['run', 'm', 'p', '--ranks', '1.5']],
     [['run', 'm', 'p', '--split', 'sideways']],
     [['run', 'm', 'p', '--split', 'tensor']],
+    [['run', 'm', '--json']],
+    [['run', 'm', '--raw']],
     [['debug', '--ranks', '0']],
     [['run', 'm', 'p', '--no-such-flag']],
     [['debug', '--threads', '-1']],
@@ -61,7 +64,6 @@ describe('what cannot be done ends with 1 and one line that says what to do', ()
     [['run', 'no-such-model', 'p'], 'model_not_found'],
     [['run', './nowhere', 'p'], 'model_not_found'],
     [['run', 'org/name', 'p'], 'offline'],
-    [['run', 'm'], 'prompt_missing'],
     [['pull', 'a b'], 'model_reference_malformed'],
     [['pull', 'org/name'], 'offline'],
     [['rm', 'org/name'], 'model_not_found'],
@@ -118,6 +120,7 @@ describe('--json prints one value and nothing else', () => {
     [['models'], z.strictObject({ models: z.array(z.unknown()).length(0) })],
     [['ps'], z.strictObject({ instances: z.array(z.unknown()).length(0) })],
     [['status'], z.strictObject({ running: z.literal(false) })],
+    [['plan', join(tinyModels, 'llama')], modelPlansSchema],
   ])('%j', async (args, schema) => {
     const { status, stdout } = await sandbox.run([...args, '--json']);
     expect(status).toBe(0);
@@ -168,7 +171,19 @@ test('what a rank fails by is told with what to do, from the addon to the last l
   expect([status, stderr]).toEqual([
     1,
     expect.stringMatching(
-      /no instruction set "abacus"; possible: .+; Set CIDERY_ISA to one of these, or .+\n$/,
+      /no instruction set "abacus"; possible: .+; set CIDERY_ISA to one of these, or .+\n$/,
+    ),
+  ]);
+});
+
+test('a plan for a longer context than the model has names both', async () => {
+  const args = ['plan', join(tinyModels, 'llama'), '--context', '1000000'];
+  const { status, stdout, stderr } = await sandbox.run(args);
+  expect([status, stdout, stderr]).toEqual([
+    1,
+    '',
+    expect.stringMatching(
+      /^cidery: \S+ has a context of at most (\d+) tokens, not 1000000; ask for \1 or fewer, .+\n$/,
     ),
   ]);
 });

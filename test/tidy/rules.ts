@@ -111,6 +111,21 @@ function unfinished(line: string, before: string): string | undefined {
   return undefined;
 }
 
+/**
+ * Hints of errors that are not written like all others: they stand behind a message and a
+ * semicolon, or in brackets, so they begin small and end without a full stop.
+ */
+export function hintProblems({ path, text }: SourceFile): string[] {
+  if (!/^(?:src|bench|chaos)\/.*\.ts$/u.test(path)) return [];
+  const literal = /'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/u.source;
+  const either = `\\bhint\\b[^;{}'"\`]*[:=?]\\s*(${literal})(?:\\s*:\\s*(${literal}))?`;
+  return [...text.matchAll(new RegExp(either, 'gu'))].flatMap(({ index, 1: one, 2: other }) =>
+    [one, other].some((hint) => /^.[A-Z][a-z]|[^.]\..$/u.test(hint ?? ''))
+      ? [`${path}:${newlines(text.slice(0, index)) + 1}: a hint begins small, without a full stop`]
+      : [],
+  );
+}
+
 /** Names that hold only on one machine. `hosts` come from the settings of this one. */
 export function machineProblems({ path, text }: SourceFile, hosts: readonly string[]): string[] {
   const names = [...registryHosts, ...machinePaths, ...hosts].filter((name) => text.includes(name));

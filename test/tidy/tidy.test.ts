@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
   functionProblems,
+  hintProblems,
   lengthProblems,
   machineProblems,
   type SourceFile,
@@ -45,6 +46,10 @@ describe('the tree', () => {
 
   it('has no unfinished work and no silent skip', () => {
     expect(files.flatMap(unfinishedProblems)).toEqual([]);
+  });
+
+  it('has hints of one form', () => {
+    expect(files.flatMap(hintProblems)).toEqual([]);
   });
 
   it('names no path and no package registry of one machine', () => {
@@ -106,6 +111,26 @@ int h() { return 1; }
       'src/a.ts:2: leaves other tests out',
       'src/a.ts:3: a skip without `// Skipped: REASON` on the line before',
     ]);
+  });
+
+  it('see hints that begin large or end with a full stop', () => {
+    const text = `f({ hint: 'do this' });
+f({ hint: 'Do this' });
+f({
+  hint:
+    \`do \${this}.\`,
+});
+f({ hint: a ? 'CIDERY_X' : "it's." });
+const hint = 'Do that';
+`;
+    const problem = 'a hint begins small, without a full stop';
+    expect(hintProblems({ path: 'src/a.ts', text })).toEqual([
+      `src/a.ts:2: ${problem}`,
+      `src/a.ts:4: ${problem}`,
+      `src/a.ts:7: ${problem}`,
+      `src/a.ts:8: ${problem}`,
+    ]);
+    expect(hintProblems({ path: 'test/a.ts', text })).toEqual([]);
   });
 
   it('see names of one machine', () => {

@@ -2,7 +2,9 @@ import { z } from 'zod';
 import {
   clusterStateSchema,
   deploymentSchema,
+  modelPlansSchema,
   newDeploymentSchema,
+  newPlanSchema,
 } from '../../node/cluster-state.ts';
 
 const errorSchema = z.strictObject({
@@ -37,7 +39,7 @@ export function openApiDocument(version: string): object {
       '/deployments': {
         post: {
           ...operation('Run a model that is on disk', 201, deploymentSchema),
-          requestBody: { required: true, content: content(newDeploymentSchema) },
+          requestBody: bodyOf(newDeploymentSchema),
         },
       },
       '/deployments/{id}': {
@@ -45,6 +47,12 @@ export function openApiDocument(version: string): object {
           summary: 'Stop a model',
           parameters: [{ name: 'id', in: 'path', required: true, schema: { type: 'string' } }],
           responses: { 204: { description: 'Stopped' }, default: errorResponse },
+        },
+      },
+      '/plans': {
+        post: {
+          ...operation('How a model that is on disk would run, with memory', 200, modelPlansSchema),
+          requestBody: bodyOf(newPlanSchema),
         },
       },
     },
@@ -55,6 +63,10 @@ const errorResponse = { description: 'What is wrong', content: content(errorSche
 
 function content(schema: z.ZodType): object {
   return { 'application/json': { schema: z.toJSONSchema(schema) } };
+}
+
+function bodyOf(schema: z.ZodType): object {
+  return { required: true, content: content(schema) };
 }
 
 function operation(summary: string, status: number, schema: z.ZodType): object {

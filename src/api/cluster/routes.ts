@@ -1,7 +1,7 @@
 import { Hono } from 'hono';
 import { CideryError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
-import { newDeploymentSchema } from '../../node/cluster-state.ts';
+import { newDeploymentSchema, newPlanSchema } from '../../node/cluster-state.ts';
 import type { CideryNode } from '../../node/node.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { eventStream, jsonEvent } from '../event-stream.ts';
@@ -40,6 +40,9 @@ export function clusterRoutes(node: CideryNode, clock: Clock, closing: AbortSign
     await node.deployments.remove(context.req.param('id'));
     return context.body(null, 204);
   });
+  routes.post('/plans', async (context) =>
+    context.json(await node.plans(await parseBody(context.req.raw, newPlanSchema))),
+  );
   routes.get('/logs', (context) => context.json({ lines: node.logs.list() }));
   return routes;
 }

@@ -10,7 +10,8 @@ import { limits } from '../../base/limits.ts';
 
 const textPart = z.looseObject({ type: z.literal('text'), text: z.string() });
 const refusalPart = z.looseObject({ type: z.literal('refusal'), refusal: z.string() });
-const content = z.union([z.string(), z.array(z.union([textPart, refusalPart]))], {
+const part = z.union([textPart, refusalPart], { error: 'expected a text part' });
+const content = z.union([z.string(), z.array(part)], {
   error: 'expected a string or a list of text parts',
 });
 
@@ -50,7 +51,11 @@ const samplingFields = {
   seed: z.int().nullish(),
   n: z.int().min(1).max(limits.choicesMax).nullish(),
   stop: stop.nullish(),
-  logit_bias: z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)).nullish(),
+  logit_bias: z
+    .record(z.string().regex(/^\d+$/), z.number().min(-100).max(100), {
+      error: ({ code }) => (code === 'invalid_key' ? 'expected a token id for a key' : undefined),
+    })
+    .nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.looseObject({ include_usage: z.boolean().nullish() }).nullish(),
   ignore_eos: z.boolean().nullish(),
@@ -68,17 +73,25 @@ export const chatRequestSchema = z.looseObject({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(limits.alternativesMax).nullish(),
   tools: z.array(json).nullish(),
-  tool_choice: z.union([z.string(), z.looseObject({})]).nullish(),
+  tool_choice: z
+    .union([z.string(), z.looseObject({})], { error: 'expected a string or an object' })
+    .nullish(),
   response_format: z.looseObject({ type: z.string() }).nullish(),
   chat_template_kwargs: z.record(z.string(), json).nullish(),
 });
 export type ChatRequest = z.infer<typeof chatRequestSchema>;
 
-const tokenIds = z.array(z.int().nonnegative()).min(1);
+/** Of an item nobody knows whether it was meant as a text or as a token. */
+const promptItem = {
+  error: ({ code }: { code: string }) =>
+    code === 'invalid_type' ? 'a prompt is text, or a list of whole token ids' : undefined,
+};
+const tokenIds = z.array(z.int(promptItem).nonnegative()).min(1);
+const texts = z.array(z.string(promptItem)).min(1);
 
 export const completionRequestSchema = z.looseObject({
   ...samplingFields,
-  prompt: z.union([z.string(), z.array(z.string()).min(1), tokenIds, z.array(tokenIds).min(1)], {
+  prompt: z.union([z.string(), texts, tokenIds, z.array(tokenIds).min(1)], {
     error: 'expected a string, a list of strings, a list of token ids or a list of such lists',
   }),
   max_tokens: z.int().min(0).nullish(),

@@ -8,7 +8,7 @@ import {
   type SplitFlags,
 } from '../context.ts';
 import { DebugOperations } from '../debug-operations.ts';
-import { debugSchemas } from '../debug-request.ts';
+import { debugSchemas, generateBatchSchema } from '../debug-request.ts';
 import { readLines } from '../read-lines.ts';
 import { errorValue } from '../report-error.ts';
 import { z } from 'zod';
@@ -74,12 +74,16 @@ async function perform(
   operations: DebugOperations,
   value: unknown,
 ): Promise<Record<string, unknown>> {
-  const { op } = parse(requestSchema, value);
-  switch (op) {
+  const request = parse(requestSchema, value);
+  switch (request.op) {
     case 'logits':
       return operations.logits(parse(debugSchemas.logits, value));
     case 'generate':
-      return operations.generate(parse(debugSchemas.generate, value));
+      return operations.generate(
+        'batch' in request
+          ? parse(generateBatchSchema, value)
+          : parse(debugSchemas.generate, value),
+      );
     case 'tokenize':
       return operations.tokenize(parse(debugSchemas.tokenize, value));
     case 'detokenize':
@@ -89,7 +93,7 @@ async function perform(
     case 'parameters':
       return operations.parameters(parse(debugSchemas.parameters, value));
     default:
-      throw new CideryError('request_unknown', `there is no op ${JSON.stringify(op)}`, {
+      throw new CideryError('request_unknown', `there is no op ${JSON.stringify(request.op)}`, {
         hint: `use one of ${Object.keys(debugSchemas).join(', ')}`,
       });
   }

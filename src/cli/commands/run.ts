@@ -1,4 +1,4 @@
-import { CideryError } from '../../base/error.ts';
+import { CideryError, invariant } from '../../base/error.ts';
 import type { ModelId } from '../../base/ids.ts';
 import { limits } from '../../base/limits.ts';
 import type { CideryNode } from '../../node/node.ts';
@@ -42,24 +42,16 @@ export async function run(
   prompt: string | null,
   flags: RunFlags,
 ): Promise<void> {
-  refuseChatFlags(context, prompt, flags);
   const text = prompt === '-' ? await readInput(context.signal) : prompt;
   const node = await openNode(nodeSettings(context, flags));
   try {
     const model = await requireModel(context, node.library, reference, 'all');
-    if (context.output.json) await runAsJson(context, node, model.id, text ?? '', flags);
-    else await runAsText(context, node, model.id, text, flags);
+    if (context.output.json) {
+      invariant(text !== null, 'no chat is asked for as JSON');
+      await runAsJson(context, node, model.id, text, flags);
+    } else await runAsText(context, node, model.id, text, flags);
   } finally {
     await node.close();
-  }
-}
-
-function refuseChatFlags(context: CommandContext, prompt: string | null, flags: RunFlags): void {
-  if (prompt === null && (flags.raw === true || context.output.json)) {
-    const flag = flags.raw === true ? '--raw' : '--json';
-    throw new CideryError('prompt_missing', `${flag} needs a prompt`, {
-      hint: 'give it as an argument, or - to read it from standard input',
-    });
   }
 }
 
@@ -91,8 +83,9 @@ async function runAsText(
   const answerer = await chooseAnswerer(context, node, model, flags);
   try {
     const options = answerOptions(flags);
-    if (text === null) await chat(context, answerer, options, systemMessages(flags));
-    else {
+    if (text === null) {
+      await chat(context, answerer, options, systemMessages(flags), process.stdin);
+    } else {
       const answer = await answerer.answer(
         questionOf(text, flags),
         options,

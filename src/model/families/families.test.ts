@@ -123,7 +123,7 @@ describe('rules of a family', () => {
 
 describe('configs that are refused, by the key that is wrong', () => {
   it.each<[string, Config, string]>([
-    ['an unknown type', { model_type: 'rwkv7' }, "model_unsupported: Models of type 'rwkv7'"],
+    ['an unknown type', { model_type: 'rwkv7' }, "model_unsupported: models of type 'rwkv7'"],
     ['a type of the runtime', { model_type: 'constructor' }, 'model_unsupported: '],
     ['no type', {}, 'model_config_invalid: config.json: model_type: '],
     [
@@ -205,7 +205,7 @@ describe('configs that are refused, by the key that is wrong', () => {
     [
       'a wrapper around something else',
       { ...mistral3, text_config: { model_type: 'mistral4' } },
-      "model_unsupported: A mistral3 model around 'mistral4'",
+      "model_unsupported: a mistral3 model around 'mistral4'",
     ],
     [
       'a wrapper around nothing',

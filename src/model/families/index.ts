@@ -47,7 +47,7 @@ export function familyOf(config: Config): Family {
   if (family !== undefined) return family;
   throw new CideryError(
     'model_unsupported',
-    `Models of type '${type.slice(0, 60)}' are not supported.`,
-    { hint: `Supported types: ${supportedModelTypes.join(', ')}.` },
+    `models of type '${type.slice(0, 60)}' are not supported`,
+    { hint: `supported types: ${supportedModelTypes.join(', ')}` },
   );
 }

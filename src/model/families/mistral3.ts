@@ -24,8 +24,8 @@ export const mistral3: Family = (config, tensorNames) => {
     default:
       throw new CideryError(
         'model_unsupported',
-        `A mistral3 model around '${inner.slice(0, 40)}' is not supported.`,
-        { hint: 'Those around mistral, llama and ministral3 are.' },
+        `a mistral3 model around '${inner.slice(0, 40)}' is not supported`,
+        { hint: 'those around mistral, llama and ministral3 are' },
       );
   }
 };

@@ -22,7 +22,7 @@ export function localModelId(realPath: string): ModelId {
 
 function notAModel(path: string, what: string): CideryError {
   return new CideryError('model_not_found', `${path} ${what}`, {
-    hint: 'Give a folder with config.json and .safetensors files, or a .gguf file.',
+    hint: 'give a folder with config.json and .safetensors files, or a .gguf file',
   });
 }
 
@@ -44,7 +44,7 @@ function onlyModel(path: string, found: readonly FoundModel[]): FoundModel {
   if (found.length === 1) return first;
   const names = found.map((model) => basename(model.path)).join(', ');
   throw new CideryError('model_ambiguous', `${path} holds several models: ${names}`, {
-    hint: 'Give the path of one of the files.',
+    hint: 'give the path of one of the files',
   });
 }
 

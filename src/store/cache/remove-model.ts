@@ -103,7 +103,7 @@ async function removeHubModel(
 
 function notOurs(id: string): CideryError {
   return new CideryError('model_not_found', `there is no model ${JSON.stringify(id)} to delete`, {
-    hint: 'See `cidery models` for the ids. A folder or file is deleted by who put it there.',
+    hint: 'see `cidery models` for the ids; a folder or file is deleted by who put it there',
   });
 }
 

@@ -20,8 +20,8 @@ function notOnDisk(reference: string, canPull: boolean): CideryError {
   const shown = JSON.stringify(reference.slice(0, 200));
   return new CideryError('model_not_found', `there is no model ${shown} on this machine`, {
     hint: canPull
-      ? `Fetch it with \`cidery pull ${reference}\`.`
-      : 'See `cidery models` for what there is; write org/name to name a model of the hub.',
+      ? `fetch it with \`cidery pull ${reference}\``
+      : 'see `cidery models` for what there is; write org/name to name a model of the hub',
   });
 }
 
@@ -29,8 +29,8 @@ function requireReady(model: ModelOnDisk): ModelOnDisk {
   if (model.state === 'ready') return model;
   const hint =
     model.origin === 'hub' || model.origin === 'catalogue'
-      ? `Run \`cidery pull ${model.id}\`; it goes on where it stopped.`
-      : 'Copy the missing files there.';
+      ? `run \`cidery pull ${model.id}\`; it goes on where it stopped`
+      : 'copy the missing files there';
   throw new CideryError('model_incomplete', `${model.id} is only in part on this machine`, {
     hint,
   });

@@ -118,6 +118,6 @@ export function ggufArchitecture(name: string, fileName: string): GgufArchitectu
   if (architecture !== undefined) return architecture;
   throw unsupportedModel(
     `${fileName} holds a model of the architecture "${name}", which cannot be run`,
-    `Architectures that can: ${[...architectures.keys()].join(', ')}.`,
+    `architectures that can: ${[...architectures.keys()].join(', ')}`,
   );
 }

@@ -38,7 +38,7 @@ export async function readGgufModel(disk: Disk, path: string): Promise<GgufModel
     if (count <= 1) return { metadata: part.metadata, parts: [part] };
     throw incompleteModel(
       `${fileNameOf(path)} is one of ${count} parts of a model, and its name does not say which`,
-      'Give the parts the names that they were published with (NAME-00001-of-0000N.gguf).',
+      'give the parts the names that they were published with (NAME-00001-of-0000N.gguf)',
     );
   }
   const { prefix = '', count: digits = '' } = named;
@@ -57,7 +57,7 @@ async function readParts(disk: Disk, prefix: string, count: number): Promise<Ggu
     if ((await disk.facts(path))?.kind !== 'file') {
       throw incompleteModel(
         `${fileNameOf(path)} is missing: the model is in ${count} files`,
-        `Fetch all ${count} files into one folder.`,
+        `fetch all ${count} files into one folder`,
       );
     }
     const part = await readPart(disk, path);

@@ -136,6 +136,6 @@ export function preTokenizerOf(name: string | null, fileName: string): PreTokeni
     name === null || name === 'default'
       ? `${fileName} does not say how its tokenizer cuts text into words`
       : `${fileName} has the pre-tokenizer "${name}", which is not known here`,
-    'Convert the model again with a current llama.cpp, or use its safetensors files.',
+    'convert the model again with a current llama.cpp, or use its safetensors files',
   );
 }

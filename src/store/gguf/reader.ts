@@ -85,7 +85,7 @@ function checkVersion(version: number, fileName: string): void {
   if (version === 1) {
     throw unsupportedModel(
       `${fileName} is a GGUF file of version 1`,
-      'Convert the model again with a current llama.cpp.',
+      'convert the model again with a current llama.cpp',
     );
   }
   throw brokenFile(fileName, `it claims to be GGUF of version ${version}`);
@@ -150,7 +150,7 @@ async function readTensor(
   if (type === undefined) {
     throw unsupportedModel(
       `${fileName} holds tensor "${name}" in a type that cidery does not know (number ${typeId})`,
-      'Choose another quantization of the model, such as Q4_K_M or Q8_0.',
+      'choose another quantization of the model, such as Q4_K_M or Q8_0',
     );
   }
   if (!Number.isSafeInteger(relativeOffset) || relativeOffset % alignment !== 0) {

@@ -44,7 +44,7 @@ export function ggufTensorEntry(
   if (format === null) {
     throw unsupportedModel(
       `${fileName} holds tensor "${tensor.name}" as ${tensor.type.name}, which cannot be run`,
-      'Choose another quantization of the model, such as Q4_K_M or Q8_0.',
+      'choose another quantization of the model, such as Q4_K_M or Q8_0',
     );
   }
   return {

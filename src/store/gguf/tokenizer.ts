@@ -24,7 +24,7 @@ export function ggufTokenizer(metadata: GgufMetadata, vocabulary: GgufVocabulary
     default:
       throw unsupportedModel(
         `${metadata.fileName} has a tokenizer of the kind "${model}", which is not known here`,
-        'Use the safetensors files of the model, which come with a tokenizer.json.',
+        'use the safetensors files of the model, which come with a tokenizer.json',
       );
   }
 }

@@ -136,7 +136,7 @@ function chooseGguf(
       'model_not_found',
       `${repository} has no GGUF file ${wanted ?? ''}`.trimEnd(),
       {
-        hint: labels.length === 0 ? 'It has no .gguf files.' : `It has: ${labels.join(', ')}.`,
+        hint: labels.length === 0 ? 'it has no .gguf files' : `it has: ${labels.join(', ')}`,
       },
     );
   }
@@ -148,7 +148,7 @@ function chooseGguf(
 function refuseMissing(repository: string, missing: readonly string[]): void {
   if (missing.length === 0) return;
   throw new CideryError('hub_incomplete', `${repository} lacks ${missing.slice(0, 3).join(', ')}`, {
-    hint: 'The repository is being uploaded or is broken; try another one.',
+    hint: 'the repository is being uploaded or is broken; try another one',
   });
 }
 
@@ -170,7 +170,7 @@ export function chooseFiles(
   if (weights.length === 0 || !paths.includes('config.json')) {
     const lacks = weights.length === 0 ? 'no safetensors or GGUF weights' : 'no config.json';
     throw new CideryError('hub_no_weights', `${repository} has ${lacks}`, {
-      hint: 'Look for a conversion of this model (safetensors, MLX or GGUF).',
+      hint: 'look for a conversion of this model (safetensors, MLX or GGUF)',
     });
   }
   refuseMissing(repository, missingShards(weights));

@@ -52,7 +52,7 @@ async function fillAndVerify(
     const code = 'download_corrupt';
     if (attempt === 2) {
       throw new HubError(code, `${file.path} of ${folder.repository} does not hash to ${hex}`, {
-        hint: 'What came was thrown away. The hub or a cache before it is broken; try again later.',
+        hint: 'what came was thrown away; the hub or a cache before it is broken, try again later',
       });
     }
     progress.event({ kind: 'retry', file: file.path, attempt, waitMs: 0, code });

@@ -31,6 +31,6 @@ export function checkFileName(repository: string, path: string): void {
   if (fault === null) return;
   const shown = JSON.stringify(path.slice(0, 200));
   throw new CideryError('hub_hostile_name', `${repository} has the file name ${shown}: ${fault}`, {
-    hint: 'Nothing of this repository was written. Do not use it.',
+    hint: 'nothing of this repository was written; do not use it',
   });
 }

@@ -59,7 +59,7 @@ function badListing(repository: string, what: string, cause?: unknown): HubError
     'hub_bad_answer',
     `the hub's answer for ${repository} makes no sense: ${what}`,
     {
-      hint: 'Check HF_ENDPOINT; something else than a model hub may answer there.',
+      hint: 'check HF_ENDPOINT; something else than a model hub may answer there',
       cause,
     },
   );

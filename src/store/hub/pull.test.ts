@@ -127,7 +127,10 @@ test('a full disk is found before the first byte', async () => {
   const disk = { ...realPorts.disk, freeBytes: () => Promise.resolve(257 * 1024 * 1024) };
   await expect(world.pull({ ports: { disk } })).rejects.toMatchObject({
     code: 'disk_full_before',
-    message: expect.stringContaining('needs 3 MB more'),
+    message:
+      `acme/tiny needs 272 MB in ${world.settings.cacheFolder} ` +
+      '(3 MB for the model, 269 MB that stay free), where 269 MB are free',
+    hint: 'free some space, or set HF_HUB_CACHE to a folder on a larger disk',
   });
   expect(world.hub.downloads()).toEqual([]);
   expect(await lstat(world.inCache()).catch(() => null)).toBe(null);

@@ -1,8 +1,8 @@
 import { dirname, join } from 'node:path';
 import { CideryError } from '../../base/error.ts';
-import { limits } from '../../base/limits.ts';
 import { isCommit, linkTarget, type RepositoryFolder, repositoryFolder } from '../cache/layout.ts';
 import { type OnPullEvent, PullProgress } from '../pull-progress.ts';
+import { checkSpace } from '../check-space.ts';
 import { defaultTuning, type HubAccess, type HubPorts, type HubTuning } from './access.ts';
 import { type ChosenFiles, chooseFiles } from './choose-files.ts';
 import { type BlobTask, fetchBlob, hasBlob } from './fetch-blob.ts';
@@ -35,7 +35,7 @@ function offlineError(reference: RepositoryReference): CideryError {
     'offline',
     `${reference.repository} cannot be fetched: the hub is switched off`,
     {
-      hint: 'Unset HF_HUB_OFFLINE to let cidery use the network.',
+      hint: 'unset HF_HUB_OFFLINE to let cidery use the network',
     },
   );
 }
@@ -67,26 +67,6 @@ async function missingBytes(access: HubAccess, task: BlobTask): Promise<number> 
   if (await hasBlob(access, task)) return 0;
   const blob = join(task.folder.blobs, task.file.digest.hex);
   return task.file.sizeBytes - (await partialBytes(access.ports.disk, blob, task.file));
-}
-
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
-}
-
-async function checkSpace(access: HubAccess, needed: number, subject: string): Promise<void> {
-  if (needed === 0) return;
-  const { cacheFolder } = access.settings;
-  const free = await access.ports.disk.freeBytes(cacheFolder);
-  if (free >= needed + limits.diskReserveBytes) return;
-  throw new CideryError(
-    'disk_full_before',
-    `${subject} needs ${megabytes(needed)} more; ${cacheFolder} has ${megabytes(free)} free`,
-    {
-      hint:
-        `Free some space (${megabytes(limits.diskReserveBytes)} must stay), ` +
-        'or set HF_HUB_CACHE to a folder on a larger disk.',
-    },
-  );
 }
 
 async function makeFolders(access: HubAccess, folder: RepositoryFolder): Promise<void> {
@@ -123,15 +103,19 @@ async function fetchAll(
     return { file, folder, url: fileUrl(access, repository, commit, file.path) };
   });
   const missing = await Promise.all(tasks.map((task) => missingBytes(access, task)));
-  const needed = missing.reduce((sum, bytes) => sum + bytes, 0);
+  const missingTotal = missing.reduce((sum, bytes) => sum + bytes, 0);
   const sizeBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0);
   options.onEvent({
     kind: 'listed',
     files: files.length,
     totalBytes: sizeBytes,
-    missingBytes: needed,
+    missingBytes: missingTotal,
   });
-  await checkSpace(access, needed, repository);
+  if (missingTotal > 0) {
+    const place = { folder: access.settings.cacheFolder, setting: 'HF_HUB_CACHE' };
+    const needed = { modelBytes: missingTotal, unpackingBytes: 0 };
+    await checkSpace(access.ports.disk, place, repository, needed);
+  }
   await makeFolders(access, folder);
   const totals = new Map(files.map((file) => [file.path, file.sizeBytes]));
   const progress = new PullProgress(access.ports.clock, options.onEvent, totals);

@@ -48,7 +48,7 @@ export function requireRepository(text: string): RepositoryReference {
     'model_reference_malformed',
     `${JSON.stringify(text)} names no model of the hub`,
     {
-      hint: 'Write org/name, org/name@revision, or org/name:QUANT for a GGUF repository.',
+      hint: 'write org/name, org/name@revision, or org/name:QUANT for a GGUF repository',
     },
   );
 }

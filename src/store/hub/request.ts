@@ -25,7 +25,7 @@ export interface HubAnswer {
 
 function badAnswer(subject: string, what: string): HubError {
   return new HubError('hub_bad_answer', `the hub's answer for ${subject} makes no sense: ${what}`, {
-    hint: 'Check HF_ENDPOINT; something else than a model hub may answer there.',
+    hint: 'check HF_ENDPOINT; something else than a model hub may answer there',
   });
 }
 
@@ -35,7 +35,7 @@ function lineError(error: unknown, guard: StallGuard, subject: string): unknown 
   if (error instanceof CideryError) return error;
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   return new HubError('hub_unavailable', `the line to the hub broke: ${errorMessage(cause)}`, {
-    hint: `Check the connection, then pull ${subject} again; what has come is kept.`,
+    hint: `check the connection, then pull ${subject} again; what has come is kept`,
     cause: error,
     retry: true,
   });

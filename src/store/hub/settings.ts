@@ -40,7 +40,7 @@ function parseEndpoint(text: string): string {
   const url = URL.canParse(text) ? new URL(text) : null;
   if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.username !== '') {
     throw new CideryError('hub_endpoint_malformed', `HF_ENDPOINT is no http address: ${text}`, {
-      hint: 'Set it to something like https://hub.example, or unset it.',
+      hint: 'set it to something like https://hub.example, or unset it',
     });
   }
   return url.href.replace(/\/+$/, '');
@@ -89,7 +89,7 @@ export async function readToken(disk: Disk, settings: HubSettings): Promise<stri
       'hub_token_malformed',
       'the hub token holds spaces or control characters',
       {
-        hint: 'Check HF_TOKEN, or the token file in HF_HOME.',
+        hint: 'check HF_TOKEN, or the token file in HF_HOME',
       },
     );
   }

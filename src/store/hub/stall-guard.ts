@@ -68,7 +68,7 @@ export class StallGuard {
   #stalled(): HubError {
     const seconds = Math.round(this.#tuning.stallMs / 1000);
     return new HubError('download_stalled', `the hub sent next to nothing for ${seconds} s`, {
-      hint: 'Check the connection and pull again; what has come is kept.',
+      hint: 'check the connection and pull again; what has come is kept',
       retry: true,
     });
   }

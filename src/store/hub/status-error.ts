@@ -1,6 +1,6 @@
 import { HubError } from './access.ts';
 
-const repeat = 'Try again in a while; what has come is kept.';
+const repeat = 'try again in a while; what has come is kept';
 
 /**
  * Milliseconds that an answer asks to wait: `Retry-After` (seconds or a date), else `RateLimit`'s
@@ -18,10 +18,10 @@ export function retryAfterMs(headers: Headers, nowMs: number): number | null {
 function unauthorized(subject: string, hasToken: boolean): HubError {
   return hasToken
     ? new HubError('hub_unauthorized', `the hub does not accept the token for ${subject}`, {
-        hint: 'Check HF_TOKEN: it may have expired or lack the right to read this model.',
+        hint: 'check HF_TOKEN: it may have expired or lack the right to read this model',
       })
     : new HubError('hub_unauthorized', `the hub wants a token for ${subject}`, {
-        hint: 'Check the spelling; for a private or gated model set HF_TOKEN.',
+        hint: 'check the spelling; for a private or gated model set HF_TOKEN',
       });
 }
 
@@ -29,7 +29,7 @@ function rateLimited(headers: Headers, nowMs: number): HubError {
   const waitMs = retryAfterMs(headers, nowMs);
   const when = waitMs === null ? 'later' : `in ${Math.ceil(waitMs / 1000)} s`;
   return new HubError('hub_rate_limited', 'the hub has had too many requests from here', {
-    hint: `Try again ${when}; with HF_TOKEN set the hub allows more.`,
+    hint: `try again ${when}; with HF_TOKEN set the hub allows more`,
     retry: true,
     retryAfterMs: waitMs,
   });
@@ -37,7 +37,7 @@ function rateLimited(headers: Headers, nowMs: number): HubError {
 
 function gated(subject: string, endpoint: string): HubError {
   return new HubError('hub_forbidden', `the hub does not give ${subject} to this account`, {
-    hint: `Accept its licence at ${endpoint}/${subject} and set HF_TOKEN to that account's.`,
+    hint: `accept its licence at ${endpoint}/${subject} and set HF_TOKEN to that account's`,
   });
 }
 
@@ -63,7 +63,7 @@ export function statusError(response: Response, context: StatusContext): HubErro
   if (status === 429) return rateLimited(headers, context.nowMs);
   if (status === 416) {
     return new HubError('download_wrong_length', `a file of ${subject} is shorter than listed`, {
-      hint: 'The hub or a cache before it is broken; try again later.',
+      hint: 'the hub or a cache before it is broken; try again later',
     });
   }
   // A signed address that has run out is renewed by asking the hub again.
@@ -73,12 +73,12 @@ export function statusError(response: Response, context: StatusContext): HubErro
     if (errorCode === 'GatedRepo' || status === 403) return gated(subject, context.endpoint);
     if (errorCode === 'RevisionNotFound') {
       return new HubError('model_not_found', `${subject} has no such revision`, {
-        hint: 'Check the part after the @.',
+        hint: 'check the part after the @',
       });
     }
     if (errorCode === 'RepoNotFound' || status === 404) {
       return new HubError('model_not_found', `the hub has no ${subject}`, {
-        hint: 'Check the spelling; a private model needs HF_TOKEN.',
+        hint: 'check the spelling; a private model needs HF_TOKEN',
       });
     }
     if (status === 401) return unauthorized(subject, context.hasToken);

@@ -25,7 +25,7 @@ function wrongLength(transfer: Transfer, what: string, retry: boolean): HubError
   const { path, sizeBytes } = transfer.file;
   const message = `${path} of ${transfer.subject} should have ${sizeBytes} bytes, but ${what}`;
   return new HubError('download_wrong_length', message, {
-    hint: 'The hub or a cache before it is broken; try again later.',
+    hint: 'the hub or a cache before it is broken; try again later',
     retry,
   });
 }

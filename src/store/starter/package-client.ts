@@ -13,7 +13,7 @@ export interface PackagePorts {
 }
 
 const missingClient = {
-  hint: 'Install Python 3 with pip (Debian: python3-pip; macOS: `xcode-select --install`).',
+  hint: 'install Python 3 with pip (Debian: python3-pip; macOS: `xcode-select --install`)',
 };
 
 /** The package client's failure in a sentence: the last line of what it said. */
@@ -27,14 +27,14 @@ function clientError(part: PackagePart, result: CommandResult): CideryError {
   }
   if (/No space left on device/i.test(result.output)) {
     return new CideryError('disk_full', 'the disk is full', {
-      hint: 'Free some space and try again.',
+      hint: 'free some space and try again',
     });
   }
   const last = result.output.trim().split('\n').at(-1) ?? '';
   return new CideryError(
     'package_unavailable',
     `${part.requirement} could not be fetched: ${last || `pip ended with ${result.status}`}`,
-    { hint: 'Check the network (or the index that pip is set to) and try again.' },
+    { hint: 'check the network (or the index that pip is set to) and try again' },
   );
 }
 
@@ -123,7 +123,7 @@ export async function downloadWheel(
     'package_client_stuck',
     `fetching ${part.requirement} takes too long`,
     {
-      hint: 'Check the network and try again.',
+      hint: 'check the network and try again',
     },
   );
   const cancelTimeout = ports.clock.after(limits.packageClientTimeoutMs, () =>

@@ -163,6 +163,22 @@ test.each([
   await expect(pull(() => Promise.resolve({ status: 1, output }))).rejects.toMatchObject({ code });
 });
 
+test('a full disk is found first, and what is needed is told in parts', async () => {
+  const { calls, run } = fakeClient();
+  const disk = { ...realPorts.disk, freeBytes: () => Promise.resolve(269e6) };
+  const options = { signal: new AbortController().signal, onEvent: () => {} };
+  await expect(
+    pullCatalogueModel({ ...realPorts, disk, run }, folders(), entry, options),
+  ).rejects.toMatchObject({
+    code: 'disk_full_before',
+    message:
+      `tiny:1m needs 271 MB in ${join(home, 'models', 'starter')} ` +
+      '(1 MB for the model, 1 MB to unpack it, 269 MB that stay free), where 269 MB are free',
+    hint: 'free some space, or set CIDERY_HOME to a folder on a larger disk',
+  });
+  expect(calls).toEqual([]);
+});
+
 test('a machine without Python is told what to install', async () => {
   const missing = new CideryError('command_missing', 'there is no program python3');
   await expect(pull(() => Promise.reject(missing))).rejects.toMatchObject({

