@@ -19,7 +19,8 @@ class Weights {
   /// `split`: a matrix whose upper bits will be read alone (RawLayout), or program::none.
   Weights(const std::vector<program::Parameter>& parameters, uint32_t split);
 
-  /// Reads a parameter and packs it on the pool, each thread a few rows at a time. Throws Error `parameter_mismatch`, `out_of_memory` and what reading throws.
+  /// Reads a parameter and packs it on the pool, each thread a few rows at a time. Throws Error
+  /// `parameter_mismatch`, `out_of_memory` and what reading throws.
   void load(const program::Parameter& parameter, const load::ParameterSource& source,
             const load::FileSet& files, Pool& pool);
   /// Gives back the room for reading. Throws Error `parameter_missing` with the first path that

@@ -84,7 +84,9 @@ function addServing(program: Command, context: MakeContext): void {
     .option('--top-p <p>', 'nucleus sampling (default: 0.9)', probability)
     .option('--seed <s>', 'makes a sampled answer repeatable', seedDigits)
     .option('--system <s>', 'system message')
-    .option('--raw', 'continue the prompt, without a chat template')
+    .addOption(
+      new Option('--raw', 'continue the prompt, without a chat template').conflicts('system'),
+    )
     .option(...jsonFlag)
     .hook('preAction', refuseChat)
     .action(async (model: string, prompt: string | undefined, flags: CommonFlags & EngineFlags) =>

@@ -34,6 +34,7 @@ describe('wrong use ends with 2 and says nothing on standard output', () => {
     [['run', 'm', 'p', '--split', 'tensor']],
     [['run', 'm', '--json']],
     [['run', 'm', '--raw']],
+    [['run', 'm', 'p', '--raw', '--system', 's']],
     [['debug', '--ranks', '0']],
     [['run', 'm', 'p', '--no-such-flag']],
     [['debug', '--threads', '-1']],

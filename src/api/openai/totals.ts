@@ -9,8 +9,8 @@ export interface Totals {
 }
 
 /**
- * OpenAI's `usage` of a request, and beyond OpenAI `timings` under the names that llama.cpp's server
- * gives them: milliseconds by the engine's clock, `prompt_ms` until the first token and
+ * OpenAI's `usage` of a request, and beyond OpenAI `timings` under the names that llama.cpp's
+ * server gives them: milliseconds by the engine's clock, `prompt_ms` until the first token and
  * `predicted_ms` for those after it; of several prompts the sums.
  */
 export function totalsOf(ends: readonly Done[]): Totals {
