@@ -1,5 +1,6 @@
 #include "mlx/attention.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "mlx/operations.h"
@@ -85,9 +86,8 @@ mx::array capped_attention(const program::Attention& op, const mx::array& q, con
 }
 
 mx::array attend(const program::Attention& op, const mx::array& q, const KeyValue& seen,
-                 const SequenceRows& rows, uint32_t from, const Weight* sink_weights) {
-  std::optional<mx::array> sinks;
-  if (sink_weights != nullptr) sinks = sink_weights->vector();
+                 const SequenceRows& rows, uint32_t from,
+                 const std::optional<mx::array>& sinks) {
   const bool one = rows.count == 1;
   const bool windowed = op.window > 0 && rows.first_position + rows.count > op.window;
   if (op.softcap > 0) {
@@ -104,6 +104,40 @@ mx::array attend(const program::Attention& op, const mx::array& q, const KeyValu
                                                 window_mask(rows, from, op.window), sinks);
 }
 
+/// Of an array that has heads along `axis`.
+mx::array take_heads(const mx::array& x, int axis, uint32_t first, uint32_t count) {
+  mx::Shape from(x.ndim(), 0), to = x.shape();
+  from[axis] = static_cast<int>(first);
+  to[axis] = static_cast<int>(first + count);
+  return mx::slice(x, from, to);
+}
+
+/// MLX knows groups of one size alone: where a rank has a part of the first or the last group,
+/// those parts and the groups between them attend each for themselves.
+mx::array attend_in_groups(const program::Attention& op, const mx::array& q, const KeyValue& seen,
+                           const SequenceRows& rows, uint32_t from,
+                           const std::optional<mx::array>& sinks) {
+  if (op.key_heads == 1 || op.heads == op.key_heads * op.group_heads) {
+    return attend(op, q, seen, rows, from, sinks);
+  }
+  std::vector<mx::array> parts;
+  for (uint32_t head = 0, key_head = 0; head < op.heads;) {
+    const uint32_t left = op.heads - head, before = head == 0 ? op.first_in_group : 0;
+    program::Attention part = op;
+    const bool cut = before > 0 || left < op.group_heads;
+    part.key_heads = cut ? 1 : left / op.group_heads;
+    part.heads = std::min(left, part.key_heads * op.group_heads - before);
+    const KeyValue own{take_heads(seen.keys, 1, key_head, part.key_heads),
+                       take_heads(seen.values, 1, key_head, part.key_heads)};
+    std::optional<mx::array> own_sinks;
+    if (sinks) own_sinks = take_heads(*sinks, 0, head, part.heads);
+    parts.push_back(attend(part, take_heads(q, 1, head, part.heads), own, rows, from, own_sinks));
+    head += part.heads;
+    key_head += part.key_heads;
+  }
+  return mx::concatenate(parts, 1);
+}
+
 }  // namespace
 
 mx::array attention(const program::Attention& op, const AttentionContext& context,
@@ -111,6 +145,8 @@ mx::array attention(const program::Attention& op, const AttentionContext& contex
                     const std::vector<SequenceRows>& sequences, Slots& slots) {
   const mx::array queries = normalize(op, q, context.q_norm, op.heads);
   const mx::array keys = normalize(op, k, context.k_norm, op.key_heads);
+  std::optional<mx::array> sinks;
+  if (context.sinks != nullptr) sinks = context.sinks->vector();
   std::vector<mx::array> results;
   const auto turn = [&context](const mx::array& x, uint32_t first) {
     if (context.rope == nullptr) return x;
@@ -124,7 +160,7 @@ mx::array attention(const program::Attention& op, const AttentionContext& contex
                          to_heads(v, rows, op.key_heads)};
     const uint32_t from = op.window > 0 && first >= op.window ? first + 1 - op.window : 0;
     const KeyValue seen = slots.update(rows.slot, op.cache, first, fresh, from);
-    const mx::array out = attend(op, rotated, seen, rows, from, context.sinks);
+    const mx::array out = attend_in_groups(op, rotated, seen, rows, from, sinks);
     results.push_back(mx::reshape(mx::transpose(out, {0, 2, 1, 3}),
                                   {static_cast<int>(rows.count),
                                    static_cast<int>(op.heads * op.value_width)}));

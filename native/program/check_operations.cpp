@@ -10,6 +10,8 @@
 namespace cidery::program {
 namespace {
 
+/// Far beyond any model: sums of heads stay within 32 bits.
+constexpr uint32_t most_group_heads = 1u << 16;
 constexpr uint32_t last_activation = 4, last_norm = 1, last_head_norm = 1;
 
 /// Columns of one buffer that have been written: disjoint ranges in order.
@@ -226,7 +228,14 @@ class Walk {
   void check_heads(const Attention& op) const {
     if (op.heads == 0) fail("heads", "is 0");
     if (op.key_heads == 0) fail("key_heads", "is 0");
-    if (op.heads % op.key_heads != 0) fail("heads", "is no multiple of key_heads");
+    if (op.group_heads == 0 || op.group_heads > most_group_heads) {
+      fail("group_heads", "is out of range");
+    }
+    if (op.first_in_group >= op.group_heads) fail("first_in_group", "is beyond the group");
+    const uint64_t last = uint64_t{op.first_in_group} + op.heads - 1;
+    if (last / op.group_heads + 1 != op.key_heads) {
+      fail("key_heads", "is not as many as the heads use");
+    }
     if (op.head_width == 0) fail("head_width", "is 0");
     if (op.value_width == 0) fail("value_width", "is 0");
     width("q", op.q, uint64_t{op.heads} * op.head_width);

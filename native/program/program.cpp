@@ -8,7 +8,7 @@ namespace cidery::program {
 namespace {
 
 constexpr uint32_t magic = 0x50444943;  // "CIDP"
-constexpr uint32_t version = 2;
+constexpr uint32_t version = 3;
 constexpr uint32_t longest_name_bytes = 512;
 constexpr uint32_t most_dimensions = 8;
 // Thousands of layers; the checks are quadratic at worst.

@@ -73,7 +73,7 @@ struct Norm {
 struct Linear { Columns out, in; uint32_t weight, bias; };
 struct Attention {
   Columns out, q, k, v;
-  uint32_t cache, heads, key_heads, head_width, value_width;
+  uint32_t cache, heads, key_heads, group_heads, first_in_group, head_width, value_width;
   float scale, softcap;
   uint32_t window, q_norm, k_norm, norm_kind;
   float norm_epsilon, norm_weight_offset;

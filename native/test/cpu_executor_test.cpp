@@ -64,7 +64,8 @@ std::vector<std::pair<std::string, Traits>> varied_models() {
   std::vector<std::pair<std::string, Traits>> models;
   models.emplace_back("dense", Traits{});
   Traits odd;
-  odd.hidden = 100, odd.inner = 90, odd.vocabulary = 97, odd.heads = 5, odd.key_heads = 1;
+  odd.hidden = 100, odd.inner = 90, odd.vocabulary = 97, odd.heads = 5, odd.key_heads = 2;
+  odd.group_heads = 3, odd.first_in_group = 1;
   odd.head_width = 20, odd.value_width = 24, odd.biases = true, odd.head_norm_kind = 1;
   models.emplace_back("odd widths", odd);
   Traits capped = quantized(program::StorageKind::block, load::Format::q4_1);
@@ -126,7 +127,8 @@ void check_same_everywhere() {
 /// More positions than a span, and more rows than a pass, in one step and in many.
 void check_long(bool precise) {
   Traits traits = quantized(program::StorageKind::block, load::Format::q8_0);
-  traits.layers = 1, traits.heads = 2, traits.key_heads = 1, traits.hidden = traits.inner = 64;
+  traits.layers = 1, traits.heads = 4, traits.key_heads = 2, traits.hidden = traits.inner = 64;
+  traits.group_heads = 3, traits.first_in_group = 2;
   for (const uint32_t window : {0u, 600u}) {
     traits.window = window;
     const std::string name = "1,100 positions, window " + std::to_string(window);

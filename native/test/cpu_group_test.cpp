@@ -149,7 +149,7 @@ std::vector<Model> models() {
   traits.layers = 5;
   all.push_back({"dense", traits});
   traits.hidden = 100, traits.inner = 90, traits.vocabulary = 97, traits.heads = 6;
-  traits.key_heads = 1, traits.head_width = 20, traits.value_width = 24, traits.biases = true;
+  traits.key_heads = 2, traits.head_width = 20, traits.value_width = 24, traits.biases = true;
   traits.head_norm_kind = 1, traits.sinks = true, traits.window = 37, traits.logit_softcap = 5;
   all.push_back({"odd widths", traits});
   Traits pairs;

@@ -101,6 +101,15 @@ void compare_architectures(const OpenExecutor& open, double tolerance) {
   compare("value width", with([](Traits& t) { t.value_width = 24; }));
   compare("one key head", with([](Traits& t) { t.key_heads = 1; }));
   compare("as many key heads", with([](Traits& t) { t.key_heads = 16; }));
+  const auto cut = [](Traits& t) { t.group_heads = 6, t.first_in_group = 3; };
+  compare("cut groups", with(cut));
+  compare("cut groups and sinks", with([&](Traits& t) { cut(t), t.sinks = true; }));
+  compare("cut groups, soft cap, window and sinks", with([&](Traits& t) {
+            cut(t), t.softcap = 2, t.window = 6, t.sinks = true;
+          }));
+  compare("a part of two groups", with([](Traits& t) {
+            t.heads = t.key_heads = 2, t.group_heads = 4, t.first_in_group = 3;
+          }));
   compare("no positions", with([](Traits& t) { t.ropes = false; }));
   compare("query scale",
           with([](Traits& t) { t.query_scale_beta = 0.3f, t.query_scale_original = 8; }));
@@ -163,6 +172,8 @@ void check_invariances(const OpenExecutor& open) {
   check_invariance(open, "window", traits);
   traits.softcap = 3;
   check_invariance(open, "soft cap", traits);
+  traits.group_heads = 6, traits.first_in_group = 3;
+  check_invariance(open, "cut groups", traits);
   Traits quantized;
   quantized.matrices = {program::StorageKind::affine, load::Format::f16, 4, 64};
   check_invariance(open, "affine", quantized);

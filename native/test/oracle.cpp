@@ -166,7 +166,7 @@ struct Run {
 
   Row attend(const program::Attention& op, const Row& q, const Rows& keys, const Rows& all_values,
              size_t head, size_t t) const {
-    const size_t group = head / (op.heads / op.key_heads);
+    const size_t group = (op.first_in_group + head) / op.group_heads;
     const size_t from = op.window > 0 && t + 1 > op.window ? t + 1 - op.window : 0;
     Row scores;
     for (size_t s = from; s <= t; ++s) {

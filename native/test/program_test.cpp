@@ -138,7 +138,21 @@ void shapes_and_widths() {
   refused("(linear): weight ('qkv')", [](Program& p) { op<Linear>(p, 2).out.width = 48; });
   refused("(linear): bias ('norm')", [](Program& p) { op<Linear>(p, 2).bias = 1; });
   refused("(attention): q is", [](Program& p) { op<Attention>(p, 3).q.width = 16; });
-  refused("(attention): heads is no multiple", [](Program& p) { op<Attention>(p, 3).heads = 3; });
+  refused("(attention): q is", [](Program& p) { op<Attention>(p, 3).heads = 3; });
+  refused("(attention): key_heads is not as many", [](Program& p) {
+    op<Attention>(p, 3).heads = 2;
+  });
+  refused("(attention): key_heads is not as many", [](Program& p) {
+    op<Attention>(p, 3).first_in_group = 1;
+  });
+  refused("(attention): first_in_group is beyond", [](Program& p) {
+    op<Attention>(p, 3).first_in_group = 2;
+  });
+  for (const uint32_t size : {0u, 0x10001u, 0xffffffffu}) {
+    refused("(attention): group_heads is out of range", [=](Program& p) {
+      op<Attention>(p, 3).group_heads = size;
+    });
+  }
   refused("(attention): key_heads is 0", [](Program& p) { op<Attention>(p, 3).key_heads = 0; });
   refused("(attention): cache has other", [](Program& p) { p.caches[0].head_width = 16; });
   refused("(attention): window is not", [](Program& p) { op<Attention>(p, 3).window = 8; });

@@ -71,7 +71,7 @@ inline void write_rope(WordWriter& words, const program::Rope& rope) {
 
 inline std::vector<std::byte> encode_program(const program::Program& program) {
   WordWriter words;
-  for (const uint32_t word : {0x50444943u, 2u, program.vocabulary, program.context_length,
+  for (const uint32_t word : {0x50444943u, 3u, program.vocabulary, program.context_length,
                               program.rank, program.ranks}) {
     words.u32(word);
   }
@@ -130,8 +130,9 @@ inline program::Program whole_program() {
       Embed{hidden, 0, 1, 0},
       Norm{normed, hidden, 1, 2, 1e-5f, 0, 1},
       Linear{{2, 0, 64}, normed, 3, 4},
-      Attention{{3, 0, 32}, {2, 0, 32}, {2, 32, 16}, {2, 48, 16}, 0,   4, 2, 8,    8, 0.35f, 30,
-                16,         5,          6,           1,           1e-5f, 1, 0, 0.1f, 8, 7},
+      Attention{{3, 0, 32}, {2, 0, 32}, {2, 32, 16}, {2, 48, 16}, 0,     4, 2, 2, 0, 8, 8,
+                0.35f,      30,         16,          5,           6,     1, 1e-5f, 1, 0, 0.1f, 8,
+                7},
       Add{hidden, hidden, {3, 0, 32}, 1},
       Linear{{4, 0, 128}, hidden, 8, none},
       Activate{{2, 0, 64}, {4, 0, 64}, {4, 64, 64}, 0},
@@ -144,7 +145,8 @@ inline program::Program whole_program() {
 }
 
 /// `whole_program` as rank 1 of 3 would run it: sums in place, parts that are gathered out of their
-/// own place and out of another buffer, messages, and a part of the vocabulary.
+/// own place and out of another buffer, messages, parts of groups of heads, and a part of the
+/// vocabulary.
 inline program::Program rank_program() {
   using namespace program;
   Program out = whole_program();
@@ -158,6 +160,8 @@ inline program::Program rank_program() {
   auto& operations = out.operations;
   std::get<Embed>(operations[0]).first = 30;
   std::get<Head>(operations[10]).first = 60;
+  std::get<Attention>(operations[3]).group_heads = 3;
+  std::get<Attention>(operations[3]).first_in_group = 1;
   operations.insert(operations.begin() + 10, AllGather{{8, 0, 96}, last, 1});
   operations.insert(operations.begin() + 9,
                     {Operation{Send{hidden, 2}}, Operation{Receive{hidden, 0}}});

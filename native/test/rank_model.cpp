@@ -119,21 +119,6 @@ struct Heads {
   UnitRange queries, keys;
 };
 
-Heads heads_of(const program::Attention& op, uint32_t rank, uint32_t ranks) {
-  const uint32_t group = op.heads / op.key_heads;
-  if (op.key_heads >= ranks) {
-    const UnitRange keys = units_of(op.key_heads, rank, ranks);
-    return {{keys.first * group, keys.count * group}, keys};
-  }
-  // Each key head has a few ranks, which share its queries out.
-  const auto key_of = [&](uint32_t r) { return r * op.key_heads / ranks; };
-  uint32_t first_rank = rank, end_rank = rank;
-  while (first_rank > 0 && key_of(first_rank - 1) == key_of(rank)) --first_rank;
-  while (end_rank < ranks && key_of(end_rank) == key_of(rank)) ++end_rank;
-  const UnitRange share = units_of(group, rank - first_rank, end_rank - first_rank);
-  return {{key_of(rank) * group + share.first, share.count}, {key_of(rank), 1}};
-}
-
 class ColumnSplit {
  public:
   ColumnSplit(const TinyModel& model, uint32_t rank, uint32_t ranks, bool precise)
@@ -166,12 +151,24 @@ class ColumnSplit {
   }
   UnitRange own(uint32_t total) const { return units_of(total, rank_, ranks_); }
 
+  /// Query heads are shared out evenly, those together that have inputs with one scale; a key head
+  /// that several ranks need, each of them has.
+  Heads heads_of(uint32_t rank) const {
+    const program::Attention& op = whole_attention();
+    const uint32_t together = unit_ / std::gcd(unit_, op.value_width);
+    const UnitRange units = units_of(op.heads / together, rank, ranks_);
+    const UnitRange queries = {units.first * together, units.count * together};
+    const uint32_t first = queries.first / op.group_heads;
+    const uint32_t last = (queries.first + queries.count - 1) / op.group_heads;
+    return {queries, {first, last - first + 1}};
+  }
+
   void lay_out() {
     Program& program = result_.program;
     lay_out_gathered();
     activated_ = add_activated(program, own_inner_.count);
     last_normed_ = add_last_normed(program);
-    const Heads heads = heads_of(whole_attention(), rank_, ranks_);
+    const Heads heads = heads_of(rank_);
     attention_.out = {attended, 0, heads.queries.count * attention_.value_width};
     attention_.q = {joined, 0, heads.queries.count * attention_.head_width};
     attention_.k = {joined, attention_.q.width, heads.keys.count * attention_.head_width};
@@ -192,7 +189,7 @@ class ColumnSplit {
     Program& program = result_.program;
     std::vector<uint32_t> widths, inners, hiddens;
     for (uint32_t r = 0; r < ranks_; ++r) {
-      const Heads heads = heads_of(whole_attention(), r, ranks_);
+      const Heads heads = heads_of(r);
       widths.push_back(heads.queries.count * attention_.value_width);
       inners.push_back(inner_of(r).count);
       hiddens.push_back(units_of(hidden_, r, ranks_).count);
@@ -223,7 +220,7 @@ class ColumnSplit {
     const std::string& path = model_.program.parameters[op.weight].path;
     const auto is = [&](const char* name) { return path.find(name) != std::string::npos; };
     const uint32_t inner = own_inner_.count;
-    const Heads heads = heads_of(whole_attention(), rank_, ranks_);
+    const Heads heads = heads_of(rank_);
     const auto part = [](UnitRange units, uint32_t width) {
       return UnitRange{units.first * width, units.count * width};
     };
@@ -263,10 +260,11 @@ class ColumnSplit {
     add(program::AllSum{op.out, program::rounded_sum});
   }
   void split(program::Attention op) {
-    const Heads heads = heads_of(op, rank_, ranks_);
+    const Heads heads = heads_of(rank_);
     op.out = attention_.out, op.q = attention_.q, op.k = attention_.k, op.v = attention_.v;
     op.heads = heads.queries.count;
     op.key_heads = heads.keys.count;
+    op.first_in_group = heads.queries.first % op.group_heads;
     op.q_norm = take_.whole(op.q_norm);
     op.k_norm = take_.whole(op.k_norm);
     op.sinks = take_.rows(op.sinks, heads.queries);

@@ -21,9 +21,9 @@ struct UnitRange {
 };
 UnitRange units_of(uint32_t total, uint32_t rank, uint32_t ranks);
 
-/// Every rank a part of each layer, heads by key head (or parts of one where there are fewer of
-/// them than ranks). `precise`: matrices by output columns, gathered; else o and down by input
-/// columns, summed. The model must be neither fused nor scattered, its head norms of heads.
+/// Every rank a part of each layer, query heads as evenly as can be. `precise`: matrices by output
+/// columns, gathered; else o and down by input columns, summed. The model must be neither fused nor
+/// scattered, its head norms of heads.
 RankModel split_by_columns(const TinyModel& model, uint32_t rank, uint32_t ranks, bool precise);
 
 /// Consecutive layers a rank.

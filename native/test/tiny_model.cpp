@@ -255,6 +255,8 @@ void TinyModel::attention(uint32_t index) {
   op.q = q, op.k = k, op.v = v;
   op.cache = index;
   op.heads = t.heads, op.key_heads = t.key_heads;
+  op.group_heads = t.group_heads == 0 ? t.heads / t.key_heads : t.group_heads;
+  op.first_in_group = t.first_in_group;
   op.head_width = t.head_width, op.value_width = t.value_width;
   op.scale = 1 / std::sqrt(static_cast<float>(t.head_width));
   op.softcap = t.softcap;

@@ -31,6 +31,7 @@ inline program::Rope make_rope(uint32_t width, bool traditional = false, float p
 /// What a tiny model is like; the default is llama's shape.
 struct Traits {
   uint32_t layers = 2, hidden = 256, heads = 16, key_heads = 4, head_width = 16, value_width = 16;
+  uint32_t group_heads = 0, first_in_group = 0;  // 0: every key head has as many heads
   uint32_t inner = 256, vocabulary = 96;
   MatrixStorage matrices;
   bool biases = false;

@@ -144,6 +144,8 @@ class Lowering {
     const { mixer, norm } = spec;
     const { q, k, v } = this.#project(spec, parts, module, input);
     const overHead = mixer.headNorm === 'head';
+    const groupHeads = mixer.heads / mixer.keyHeads;
+    const firstHead = ownRange(parts.queries, this.#plan).first / mixer.headWidth;
     const out = columns(this.#mixed, 0, q.width);
     const shape = {
       keyHeads: v.width / mixer.headWidth,
@@ -160,6 +162,8 @@ class Lowering {
         cache: this.#build.cache({ ...shape, window: mixer.window }),
         heads: q.width / mixer.headWidth,
         ...shape,
+        groupHeads,
+        firstInGroup: firstHead % groupHeads,
         scale: mixer.scale,
         softcap: mixer.softcap,
         window: mixer.window,

@@ -53,12 +53,13 @@ export const operations = {
   },
   /**
    * Causal attention of each sequence's new positions over its slot in cache `cache`, after writing
-   * the new keys and values there. In this order: q and k are normalized (normKind 0 no, 1 each
-   * head with weights [headWidth]); rotated by
-   * `rope`; q multiplied by 1 + queryScaleBeta * ln(1 + floor(position / queryScaleOriginal)) where
-   * queryScaleOriginal > 0; scores are scale * q.k, capped as softcap * tanh(score / softcap) where
-   * softcap > 0; a key is seen by a query when 0 <= queryPosition - keyPosition < window (window 0:
-   * no limit); `sinks` [heads] join each softmax's denominator.
+   * the new keys and values there. Head h uses key head floor((firstInGroup + h) / groupHeads): a
+   * rank's heads may begin and end within a group. In this order: q and k are normalized (normKind
+   * 0 no, 1 each head with weights [headWidth]); rotated by `rope`; q multiplied by 1 +
+   * queryScaleBeta * ln(1 + floor(position / queryScaleOriginal)) where queryScaleOriginal > 0;
+   * scores are scale * q.k, capped as softcap * tanh(score / softcap) where softcap > 0; a key is
+   * seen by a query when 0 <= queryPosition - keyPosition < window (window 0: no limit); `sinks`
+   * [heads] join each softmax's denominator.
    */
   attention: {
     code: 4,
@@ -70,6 +71,8 @@ export const operations = {
       cache: 'u32',
       heads: 'u32',
       keyHeads: 'u32',
+      groupHeads: 'u32',
+      firstInGroup: 'u32',
       headWidth: 'u32',
       valueWidth: 'u32',
       scale: 'f32',

@@ -17,7 +17,7 @@ import type { Columns, Operation, ParameterStorage, Program } from './program.ts
  *     storage:    kind (0 dense, 1 affine, 2 mxfp4, 3 block), bits, group, block format
  */
 export const programMagic = 0x50444943; // "CIDP"
-export const programVersion = 2;
+export const programVersion = 3;
 
 const storageKinds = { dense: 0, affine: 1, mxfp4: 2, block: 3 } as const;
 

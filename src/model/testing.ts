@@ -191,10 +191,11 @@ function shapeFlaws(program: Program, { kind, fields }: Operation): string[] {
         return width === fields.in.width && fields.first + rows <= program.vocabulary;
       }
       case 'attention': {
-        const { heads, keyHeads, headWidth, q, k, v } = fields;
+        const { heads, keyHeads, groupHeads, firstInGroup, headWidth, q, k, v } = fields;
         const keyWidth = keyHeads * headWidth;
         const wide = q.width === heads * headWidth && k.width === keyWidth && v.width === keyWidth;
-        return wide && heads % keyHeads === 0;
+        const needed = Math.ceil((firstInGroup + heads) / groupHeads);
+        return wide && firstInGroup < groupHeads && keyHeads === needed;
       }
       case 'allGather': {
         const widths = program.layouts[fields.layout] ?? [];

@@ -23,6 +23,17 @@ test('what cpu works in is mapped once', () => {
   expect(bytes(2 ** 22)).toBe(bytes(100) + 4 * (3 * (2 ** 13 + 1) * 80 - 2 ** 20));
 });
 
+test('a rank with parts of groups of heads', () => {
+  // Heads 5 to 8 of 9: the last of the second group of 3, and the third.
+  const split = { kind: 'tensor', rank: 1, ranks: 2, shares: null } as const;
+  const half = buildModel({ config }, { split, precise: true }).program;
+  const bytes = (executor: 'cpu' | 'mlx', positions: number) =>
+    workingBytes(half, { executor, precise: true }, { ...step, positions });
+  expect(bytes('mlx', 200) - bytes('mlx', 100)).toBe(4 * 10 * 100 * 4);
+  const spans = 2 ** 13 + 1;
+  expect(bytes('cpu', 2 ** 22) - bytes('cpu', 100)).toBe(4 * (3 * spans * 80 - 2 ** 20));
+});
+
 test('no step selects more rows than it has', () => {
   const selected = { ...step, selected: 11 };
   expect(() => workingBytes(program, { executor: 'mlx', precise: true }, selected)).toThrow(

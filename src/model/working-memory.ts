@@ -69,7 +69,7 @@ function cpuWorkingBytes(program: Program, precise: boolean, positions: number):
   const spans = Math.floor(positions / spanPositions) + 1;
   const partials = most(program, ({ kind, fields }) =>
     kind === 'attention'
-      ? (fields.heads / fields.keyHeads) * spans * (lanes + wide(fields.valueWidth))
+      ? Math.min(fields.groupHeads, fields.heads) * spans * (lanes + wide(fields.valueWidth))
       : 0,
   );
   const logits = most(program, ({ kind, fields }) => {

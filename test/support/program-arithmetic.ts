@@ -59,7 +59,8 @@ export function activate(gate: Rows, up: Rows | null, kind: number): Rows {
 
 export interface AttentionFields {
   readonly heads: number;
-  readonly keyHeads: number;
+  readonly groupHeads: number;
+  readonly firstInGroup: number;
   readonly headWidth: number;
   readonly scale: number;
   readonly softcap: number;
@@ -75,11 +76,11 @@ export interface AttentionFields {
 
 /** Of one sequence from its start. */
 export function attention(q: Rows, k: Rows, v: Rows, fields: AttentionFields): Rows {
-  const { heads, keyHeads, headWidth, scale, softcap, window } = fields;
+  const { heads, groupHeads, firstInGroup, headWidth, scale, softcap, window } = fields;
   const head = (rows: Rows, index: number) =>
     rows.map((row) => row.slice(index * headWidth, (index + 1) * headWidth));
   const outputs = Array.from({ length: heads }, (_, index) => {
-    const keyHead = Math.floor((index * keyHeads) / heads);
+    const keyHead = Math.floor((firstInGroup + index) / groupHeads);
     const queries = placed(head(q, index), fields.qNorm, fields).map((row, position) => {
       const { queryScaleBeta: beta, queryScaleOriginal: original } = fields;
       const factor = original > 0 ? 1 + beta * Math.log(1 + Math.floor(position / original)) : 1;

@@ -21,6 +21,11 @@ void announce(AttentionArguments& next, AttentionArguments& now) {
   next.keys_asked = true;
 }
 
+/// The most query heads of a rank that share a key head: at either end it may have fewer.
+uint32_t most_sharing(const program::Attention& op) {
+  return std::min(op.group_heads, op.heads);
+}
+
 }  // namespace
 
 AttentionRoom::AttentionRoom(float* partials, size_t floats)
@@ -30,7 +35,7 @@ AttentionRoom::AttentionRoom(float* partials, size_t floats)
 
 size_t least_attention_floats(const program::Attention& op, uint32_t positions) {
   const size_t spans = positions / span_positions + 1;
-  return op.heads / op.key_heads * spans * partial_floats(op.value_width);
+  return most_sharing(op) * spans * partial_floats(op.value_width);
 }
 
 /// The first span that a query at `position` sees.
@@ -39,19 +44,20 @@ uint32_t AttendRegion::first_span(uint32_t position) const noexcept {
   return hidden / span_positions;
 }
 
-/// Adds a unit, or returns false where the room is full.
-bool AttendRegion::append(const Tools& tools, uint32_t sequence, uint32_t first_token,
-                          uint32_t tokens, uint32_t key_head) const noexcept {
+/// Adds a unit of some tokens and a key head, or returns false where the room is full.
+bool AttendRegion::append(const Tools& tools, AttentionUnit unit) const noexcept {
   std::vector<AttentionUnit>& units = room->units();
-  AttentionUnit unit{sequence, first_token, tokens, key_head, 0, 0, 0, 0};
-  const uint32_t first = tools.pass.sequences[sequence].first_position + first_token;
+  const uint32_t before = unit.key_head * op.group_heads;
+  unit.first_head = std::max(before, op.first_in_group) - op.first_in_group;
+  unit.heads = std::min(before + op.group_heads - op.first_in_group, op.heads) - unit.first_head;
+  const uint32_t first = tools.pass.sequences[unit.sequence].first_position + unit.first_token;
   unit.first_span = first_span(first);
-  unit.spans = (first + tokens - 1) / span_positions + 1 - unit.first_span;
-  const size_t queries = size_t{tokens} * (op.heads / op.key_heads);
+  unit.spans = (first + unit.tokens - 1) / span_positions + 1 - unit.first_span;
+  const size_t queries = size_t{unit.tokens} * unit.heads;
   if (!units.empty()) {
     const AttentionUnit& last = units.back();
     unit.first_task = last.first_task + last.spans;
-    unit.partials = last.partials + size_t{last.spans} * last.tokens * (op.heads / op.key_heads) *
+    unit.partials = last.partials + size_t{last.spans} * last.tokens * last.heads *
                                         partial_floats(op.value_width);
   }
   const size_t end = unit.partials + unit.spans * queries * partial_floats(op.value_width);
@@ -63,21 +69,23 @@ bool AttendRegion::append(const Tools& tools, uint32_t sequence, uint32_t first_
 
 void AttendRegion::run(const Tools& tools) const noexcept {
   room->units().clear();
-  const uint32_t group = op.heads / op.key_heads;
-  const size_t one_span = size_t{group} * partial_floats(op.value_width);
+  const uint32_t sharing = most_sharing(op);
+  const size_t one_span = size_t{sharing} * partial_floats(op.value_width);
   for (uint32_t i = 0; i < tools.pass.sequences.size(); ++i) {
     const SequenceRows& sequence = tools.pass.sequences[i];
     const uint32_t end = sequence.first_position + sequence.count;
     const size_t spans = end / span_positions + 1 - first_span(sequence.first_position);
     const size_t fitting = std::max<size_t>(room->floats() / (one_span * spans), 1);
     const auto together =
-        static_cast<uint32_t>(std::min<size_t>(std::max(unit_queries / group, 1u), fitting));
+        static_cast<uint32_t>(std::min<size_t>(std::max(unit_queries / sharing, 1u), fitting));
     for (uint32_t token = 0; token < sequence.count; token += together) {
       const uint32_t tokens = std::min(together, sequence.count - token);
       for (uint32_t head = 0; head < op.key_heads; ++head) {
-        if (append(tools, i, token, tokens, head)) continue;
+        const AttentionUnit unit{.sequence = i, .first_token = token, .tokens = tokens,
+                                 .key_head = head};
+        if (append(tools, unit)) continue;
         flush(tools);
-        append(tools, i, token, tokens, head);
+        append(tools, unit);
       }
     }
   }
@@ -90,9 +98,10 @@ void AttendRegion::flush(const Tools& tools) const noexcept {
   if (units.empty()) return;
   const uint32_t tasks = units.back().first_task + units.back().spans;
   uint64_t products = 0;
-  for (const AttentionUnit& unit : units) products += uint64_t{unit.spans} * unit.tokens;
-  products = products * span_positions / 2 * (op.heads / op.key_heads) *
-             (op.head_width + op.value_width);
+  for (const AttentionUnit& unit : units) {
+    products += uint64_t{unit.spans} * unit.tokens * unit.heads;
+  }
+  products = products * span_positions / 2 * (op.head_width + op.value_width);
   const Division division = divide(tasks, products / tasks / 10, tools.pool.threads());
   tools.pool.parallel_for(division.tasks, [&](uint32_t task, uint32_t) noexcept {
     uint32_t at = task * division.together;
@@ -119,42 +128,40 @@ void AttendRegion::flush(const Tools& tools) const noexcept {
 AttentionArguments AttendRegion::arguments_of(const Tools& tools, const AttentionUnit& unit,
                                               uint32_t span) const noexcept {
   const SequenceRows& sequence = tools.pass.sequences[unit.sequence];
-  const uint32_t group = op.heads / op.key_heads;
   AttentionArguments arguments{};
   arguments.head = tools.cache.head(op.cache, unit.key_head);
   arguments.blocks = tools.cache.blocks(sequence.slot);
   arguments.span = unit.first_span + span;
   arguments.queries = queries.row(sequence.first_row + unit.first_token) +
-                      size_t{unit.key_head} * group * op.head_width;
+                      size_t{unit.first_head} * op.head_width;
   arguments.token_stride = queries.stride;
   arguments.head_stride = op.head_width;
   arguments.tokens = unit.tokens;
-  arguments.heads = group;
+  arguments.heads = unit.heads;
   arguments.first_position = sequence.first_position + unit.first_token;
   arguments.window = op.window;
   arguments.scale = op.scale;
   arguments.softcap = op.softcap;
   arguments.partials = room->partials() + unit.partials +
-                       size_t{span} * unit.tokens * group * partial_floats(op.value_width);
+                       size_t{span} * unit.tokens * unit.heads * partial_floats(op.value_width);
   return arguments;
 }
 
 /// Each query takes the spans that it sees, no others.
 void AttendRegion::merge(const Tools& tools, const AttentionUnit& unit) const noexcept {
   const SequenceRows& sequence = tools.pass.sequences[unit.sequence];
-  const uint32_t group = op.heads / op.key_heads;
   const size_t size = partial_floats(op.value_width);
   for (uint32_t token = 0; token < unit.tokens; ++token) {
     const uint32_t position = sequence.first_position + unit.first_token + token;
     const uint32_t first = first_span(position), last = position / span_positions;
     float* row = out.row(sequence.first_row + unit.first_token + token);
-    for (uint32_t i = 0; i < group; ++i) {
-      const uint32_t head = unit.key_head * group + i;
+    for (uint32_t i = 0; i < unit.heads; ++i) {
+      const uint32_t head = unit.first_head + i;
       AttentionMergeArguments arguments{};
-      arguments.span_stride = unit.tokens * group * size;
+      arguments.span_stride = unit.tokens * unit.heads * size;
       arguments.partials = room->partials() + unit.partials +
                            (first - unit.first_span) * arguments.span_stride +
-                           (size_t{token} * group + i) * size;
+                           (size_t{token} * unit.heads + i) * size;
       arguments.spans = last - first + 1;
       arguments.value_width = op.value_width;
       arguments.sink = sinks == nullptr ? nullptr : sinks + head;

@@ -12,10 +12,11 @@ namespace cidery::cpu {
 /// Some tokens of a sequence and the query heads that share a key head, for one layer. Its spans
 /// are computed side by side; whoever ends the last one merges them.
 struct AttentionUnit {
-  uint32_t sequence, first_token, tokens, key_head;
-  uint32_t first_span, spans;
-  uint32_t first_task;  // of its spans
-  size_t partials;      // floats into the room
+  uint32_t sequence = 0, first_token = 0, tokens = 0, key_head = 0;
+  uint32_t first_head = 0, heads = 0;  // of the queries
+  uint32_t first_span = 0, spans = 0;
+  uint32_t first_task = 0;  // of its spans
+  size_t partials = 0;      // floats into the room
 };
 
 /// Room that the attention operations of a program share, sized once.
@@ -57,8 +58,7 @@ struct AttendRegion {
   AttentionArguments arguments_of(const Tools& tools, const AttentionUnit& unit,
                                   uint32_t span) const noexcept;
   void merge(const Tools& tools, const AttentionUnit& unit) const noexcept;
-  bool append(const Tools& tools, uint32_t sequence, uint32_t first_token, uint32_t tokens,
-              uint32_t key_head) const noexcept;
+  bool append(const Tools& tools, AttentionUnit unit) const noexcept;
 };
 
 }  // namespace cidery::cpu

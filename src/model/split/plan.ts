@@ -1,10 +1,11 @@
 import { CideryError } from '../../base/error.ts';
 import { limits } from '../../base/limits.ts';
-import { attentionWidths, layerPath } from '../parameters.ts';
+import { layerPath } from '../parameters.ts';
 import type { ParameterStorage } from '../program.ts';
 import { groupOf } from '../quantization.ts';
 import type { AttentionSpec, ModelSpec } from '../spec.ts';
-import { apportion, evenRuns, type Range, rangesOf } from './shares.ts';
+import { type AttentionParts, divideHeads, fallBetween } from './heads.ts';
+import { apportion, type Range, rangesOf, unitOf } from './shares.ts';
 
 /**
  * How a model is divided: `tensor` gives every rank a part of each layer, `pipeline` consecutive
@@ -29,15 +30,7 @@ export interface SplitRequest {
 export type JoinKind = 'sum' | 'gather';
 
 /** What each member has of a layer, in columns of the activations. */
-export interface LayerParts {
-  readonly queries: readonly Range[];
-  /**
-   * What k_proj puts out. The same as `values`, but for whole keys where q and k are normalized
-   * over their width and several members share a key head.
-   */
-  readonly keys: readonly Range[];
-  /** What v_proj puts out, and the key heads of the attention; members may repeat one. */
-  readonly values: readonly Range[];
+export interface LayerParts extends AttentionParts {
   readonly inner: readonly Range[];
   readonly mixerJoin: JoinKind;
   readonly feedForwardJoin: JoinKind;
@@ -84,6 +77,14 @@ export function planSplit(
   const weights = shares ?? Array.from({ length: ranks }, () => 1);
   const among = kind === 'tensor' ? weights : [1];
   const stages = kind === 'tensor' ? [1] : weights;
+  const divided = new Map<string, AttentionParts>();
+  /** Most layers are alike, and a model may have a hundred of them. */
+  const attentionOf = (mixer: AttentionSpec, group: number): AttentionParts => {
+    const key = JSON.stringify([mixer, group]);
+    const parts = divided.get(key) ?? divideHeads(mixer, among, group);
+    divided.set(key, parts);
+    return parts;
+  };
   return {
     rank,
     ranks,
@@ -97,13 +98,9 @@ export function planSplit(
       const group = (module: string) =>
         precise ? 1 : groupOf(storageOf(`${layerPath(spec, index)}.${module}.weight`));
       const inner = divideColumns(layer.feedForward.inner, among, group('mlp.down_proj'));
-      const attention = divideAttention(layer.mixer, among, group('self_attn.o_proj'));
-      const join = (parts: readonly Range[], divisor: number): JoinKind => {
-        const cut = parts.every(
-          ({ first, count }) => first % divisor === 0 && count % divisor === 0,
-        );
-        return among.length === 1 || (cut && !precise) ? 'sum' : 'gather';
-      };
+      const attention = attentionOf(layer.mixer, group('self_attn.o_proj'));
+      const join = (parts: readonly Range[], divisor: number): JoinKind =>
+        among.length === 1 || (!precise && fallBetween(parts, divisor)) ? 'sum' : 'gather';
       return {
         ...attention,
         inner,
@@ -185,49 +182,8 @@ function impossible(spec: ModelSpec, kind: SplitKind, ranks: number, has: string
   );
 }
 
-/**
- * Heads go with the key head that they share. Where there are fewer key heads than members, members
- * repeat one and share its queries; where there are enough, cuts fall between groups of o_proj if
- * they can.
- */
-function divideAttention(mixer: AttentionSpec, weights: readonly number[], group: number) {
-  const { headWidth, keyHeads, heads, headNorm } = mixer;
-  const sharing = heads / keyHeads;
-  if (keyHeads >= weights.length) {
-    const together = unitOf(sharing * headWidth, keyHeads, weights.length, group);
-    const counts = apportion(keyHeads / together, weights);
-    const values = rangesOf(counts, together * headWidth);
-    return { queries: rangesOf(counts, together * sharing * headWidth), keys: values, values };
-  }
-  const runs = evenRuns(keyHeads, weights, sharing);
-  const queries: Range[] = [];
-  const values: Range[] = [];
-  for (const [keyHead, run] of runs.entries()) {
-    const own = weights.slice(queries.length, queries.length + run);
-    const together = unitOf(headWidth, sharing, run, group);
-    const counts = apportion(sharing / together, own);
-    queries.push(...rangesOf(counts, together * headWidth, keyHead * sharing * headWidth));
-    values.push(...own.map(() => ({ first: keyHead * headWidth, count: headWidth })));
-  }
-  const whole = weights.map(() => ({ first: 0, count: attentionWidths(mixer).key }));
-  return { queries, keys: headNorm === 'width' ? whole : values, values };
-}
-
 /** In whole groups where that leaves enough; without groups in cache lines of 32-bit values. */
 function divideColumns(count: number, weights: readonly number[], group: number): Range[] {
   const unit = unitOf(1, count, weights.length, Math.max(group, 16));
   return rangesOf(apportion(count / unit, weights), unit);
-}
-
-/**
- * How many of `count` things of a width stay together so that cuts fall between groups; 1 where
- * that leaves too few for all members.
- */
-function unitOf(width: number, count: number, members: number, group: number): number {
-  const unit = group / greatestDivisor(group, width);
-  return count % unit === 0 && count / unit >= members ? unit : 1;
-}
-
-function greatestDivisor(a: number, b: number): number {
-  return b === 0 ? a : greatestDivisor(b, a % b);
 }

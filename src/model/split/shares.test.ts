@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { apportion, evenRuns, rangesOf } from './shares.ts';
+import { apportion, cutEvenly, evenRuns, type Range, rangesOf } from './shares.ts';
 
 const sum = (values: readonly number[]) => values.reduce((total, value) => total + value, 0);
 const anyWeights = fc.array(
@@ -92,3 +92,29 @@ function allRuns(runs: number, count: number, longest: number): number[][] {
     allRuns(runs - 1, count - length, longest).map((rest) => [length, ...rest]),
   );
 }
+
+describe('cutEvenly', () => {
+  const steps = (range: Range) => range.count + Math.ceil((range.first + range.count) / 3);
+
+  it('makes the earlier ranges longer where that is as good', () => {
+    const cuts = cutEvenly(9, [1, 1], ({ count }) => count);
+    expect(cuts).toEqual(rangesOf([5, 4]));
+  });
+
+  it('finds the cuts whose largest load is least', () => {
+    const property = fc.property(
+      fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }),
+      fc.nat(6),
+      (weights, more) => {
+        const units = weights.length + more;
+        const largest = (ranges: readonly Range[]) =>
+          Math.max(...ranges.map((range, at) => steps(range) / (weights[at] ?? 0)));
+        const found = cutEvenly(units, weights, steps);
+        expect(found).toEqual(rangesOf(found.map(({ count }) => count)));
+        const all = allRuns(weights.length, units, units).map((counts) => rangesOf(counts));
+        expect(largest(found)).toBe(Math.min(...all.map(largest)));
+      },
+    );
+    fc.assert(property, { numRuns: 300 });
+  });
+});

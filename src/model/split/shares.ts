@@ -70,6 +70,64 @@ export function evenRuns(runs: number, weights: readonly number[], longest: numb
   return whole.lengths;
 }
 
+/**
+ * Cuts `units` into a range for each weight, in their order, so that the largest load for its
+ * weight is as small as it can be; of cuts that are as good the earlier ranges have more.
+ * @param load of a range: never less than that of a range within it.
+ */
+export function cutEvenly(
+  units: number,
+  weights: readonly number[],
+  load: (range: Range) => number,
+): Range[] {
+  invariant(units >= weights.length, `${units} units cannot be cut into ${weights.length}`);
+  /** For each range, by its end: where it begins so that the largest load up to it is least. */
+  const begins: Map<number, number>[] = [];
+  let largest = new Map([[0, 0]]);
+  for (const [at, weight] of weights.entries()) {
+    const begin = new Map<number, number>();
+    const next = new Map<number, number>();
+    const behind = weights.length - 1 - at;
+    for (let end = behind === 0 ? units : at + 1; end <= units - behind; end += 1) {
+      let least = Number.POSITIVE_INFINITY;
+      for (let first = end - 1; first >= at; first -= 1) {
+        const before = largest.get(first) ?? Number.POSITIVE_INFINITY;
+        const own = load({ first, count: end - first }) / weight;
+        // Longer ones only weigh more.
+        if (own >= least) break;
+        if (before >= least) continue;
+        least = Math.max(own, before);
+        begin.set(end, first);
+      }
+      next.set(end, least);
+    }
+    begins.push(begin);
+    largest = next;
+  }
+  let end = units;
+  const ranges = begins.toReversed().map((begin): Range => {
+    const first = begin.get(end);
+    invariant(first !== undefined, 'no ranges hold all units');
+    const range = { first, count: end - first };
+    end = first;
+    return range;
+  });
+  return ranges.toReversed();
+}
+
+/**
+ * How many of `count` things of a width stay together so that cuts fall between groups; 1 where
+ * that leaves too few for all members.
+ */
+export function unitOf(width: number, count: number, members: number, group: number): number {
+  const unit = group / greatestDivisor(group, width);
+  return count % unit === 0 && count / unit >= members ? unit : 1;
+}
+
+function greatestDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestDivisor(b, a % b);
+}
+
 function sum(values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0);
 }

@@ -88,6 +88,21 @@ function coverage(models: readonly Model[], path: string, shape: readonly number
   };
 }
 
+/** Key heads of a layer that the ranks hold, all together. */
+function keyHeadsHeld(models: readonly Model[], layer: number): number {
+  const counts = models.flatMap(({ parameters, spec }) => {
+    const { headWidth, keyHeads } = spec.layers[layer]?.mixer ?? { headWidth: 0, keyHeads: 0 };
+    const values = parameters.find(
+      ({ path, declared }) =>
+        declared.layer === layer && /\.(?:v_proj|qkv_proj)\.weight$/u.test(path),
+    );
+    if (values === undefined) return [];
+    const { split: kind, rows } = values.part;
+    return [kind === 'whole' ? keyHeads : (rows.at(-1)?.count ?? 0) / headWidth];
+  });
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
 describe.each(goldenConfigs)('%s, split over 1 to 4 ranks', (_, config) => {
   const whole = buildModel({ config });
   const { layers } = whole.spec;
@@ -134,16 +149,19 @@ describe.each(goldenConfigs)('%s, split over 1 to 4 ranks', (_, config) => {
         const { most, least, all } = coverage(models, path, shape);
         const size = shape.reduce((product, length) => product * length, 1);
         shared += all - size;
-        const mixer = layers[declared.layer ?? 0]?.mixer;
+        const layer = declared.layer ?? 0;
+        const mixer = layers[layer]?.mixer;
+        const held = keyHeadsHeld(models, layer);
         const repeats =
-          mixer !== undefined && mixer.keyHeads < members && /[kv]_proj|qkv_proj/u.test(path);
+          mixer !== undefined && held > mixer.keyHeads && /[kv]_proj|qkv_proj/u.test(path);
         if (declared.split.kind === 'replicated') expect([most, least]).toEqual([members, members]);
         else if (!repeats) expect([path, most, least]).toEqual([path, 1, 1]);
         else if (mixer.headNorm === 'width' && path.includes('k_proj')) expect(least).toBe(members);
         else {
-          // Each member has one key head's rows of k and of v.
+          // Of k and of v; a cut between members repeats one key head at most.
           const matrices = path.includes('qkv') ? 2 : 1;
-          const keyRows = (members - mixer.keyHeads) * mixer.headWidth * matrices;
+          const keyRows = (held - mixer.keyHeads) * mixer.headWidth * matrices;
+          expect(held).toBeLessThan(mixer.keyHeads + members);
           expect(least).toBeGreaterThanOrEqual(1);
           expect(all - size).toBe(keyRows * (shape[1] ?? 1));
         }
@@ -162,17 +180,12 @@ describe.each(goldenConfigs)('%s, split over 1 to 4 ranks', (_, config) => {
       const one = weightBytes(whole.program, weightMode);
       expect(sum).toBeGreaterThanOrEqual(one);
       if (wanted.kind === 'pipeline') expect(sum).toBe(one);
-      const keyHeads = layers.map(({ mixer }) => mixer.keyHeads);
       const cache = models
         .map(({ program }) => cacheBytesPerPosition(program, weightMode))
         .reduce((a, b) => a + b, 0);
-      const repeated = keyHeads.map((heads) =>
-        wanted.kind === 'tensor' ? Math.max(1, wanted.ranks / heads) : 1,
-      );
-      expect(cache).toBeCloseTo(
-        cacheBytesPerPosition(whole.program, weightMode) * (repeated[0] ?? 0),
-        6,
-      );
+      const shares = layers.map(({ mixer }, at) => keyHeadsHeld(models, at) / mixer.keyHeads);
+      const repeated = shares.reduce((a, b) => a + b, 0) / layers.length;
+      expect(cache).toBeCloseTo(cacheBytesPerPosition(whole.program, weightMode) * repeated, 6);
     }
   });
 
@@ -242,22 +255,37 @@ describe('shares', () => {
     );
   const names = ['q_proj.weight', 'k_proj.weight', 'o_proj.weight', 'down_proj.weight'];
 
-  it('go by key heads, and by groups where products are summed', () => {
+  it('go by query heads, and by groups where products are summed', () => {
     const wanted = { kind: 'tensor', ranks: 2, precise: false, shares: null } as const;
     expect(shapes(wanted, names)).toEqual([
       [
-        [384, 576],
+        [320, 576],
         [128, 576],
-        [576, 384],
+        [576, 320],
         [576, 768],
       ],
       [
-        [192, 576],
-        [64, 576],
-        [576, 192],
+        [256, 576],
+        [128, 576],
+        [576, 256],
         [576, 768],
       ],
     ]);
+  });
+
+  it('say where a rank begins within a group of queries', () => {
+    const groups = (ranks: number) =>
+      split(config, { kind: 'tensor', ranks, precise: false, shares: null }).map(({ program }) =>
+        program.operations.flatMap(({ kind, fields }) =>
+          kind === 'attention'
+            ? [[fields.heads, fields.keyHeads, fields.groupHeads, fields.firstInGroup].join()]
+            : [],
+        ),
+      );
+    const all = (one: string) => Array.from({ length: 30 }, () => one);
+    expect(groups(1)).toEqual(['9,3,3,0'].map(all));
+    expect(groups(2)).toEqual(['5,2,3,0', '4,2,3,2'].map(all));
+    expect(groups(3)).toEqual(['3,1,3,0', '3,1,3,0', '3,1,3,0'].map(all));
   });
 
   it('repeat a key head where there are more ranks', () => {
