@@ -210,8 +210,7 @@ describe('calls that a rank refuses', () => {
     expect(await codeOf(leader?.call('follow', team.engine(0)))).toBe('engine_state');
     expect(await codeOf(team.step([{ ...logitsOf(0), firstPosition: 3 }]))).toBe('plan_invalid');
     expect(hasLogits(await team.step([logitsOf(0)]))).toBe(true);
-    await team.close([]);
-    await Promise.all(followed);
+    await team.close(followed);
     expect(await codeOf(follower?.call('stepsDone', team.engine(1)))).toBe('engine_closed');
   });
 
