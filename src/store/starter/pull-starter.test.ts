@@ -7,6 +7,7 @@ import { realPorts } from '../../../test/support/hub-world.ts';
 import { randomBytes } from '../../../test/support/random-bytes.ts';
 import { zip } from '../../../test/support/zip-writer.ts';
 import { CideryError } from '../../base/error.ts';
+import { limits } from '../../base/limits.ts';
 import { runCommand } from '../../platform/real-command.ts';
 import type { RunCommand } from '../../ports/command.ts';
 import { modelFolders } from '../cache/folders.ts';
@@ -177,6 +178,21 @@ test('a full disk is found first, and what is needed is told in parts', async ()
     hint: 'free some space, or set CIDERY_HOME to a folder on a larger disk',
   });
   expect(calls).toEqual([]);
+});
+
+test('wheels that are there already need no more room', async () => {
+  const { calls, run } = fakeClient();
+  await pull(run);
+  const work = `${gguf()}.work`;
+  await mkdir(work);
+  for (const [name, bytes] of wheels) await writeFile(join(work, name), bytes);
+  await rm(gguf());
+  const enough = whole.length + limits.diskReserveBytes;
+  const disk = { ...realPorts.disk, freeBytes: () => Promise.resolve(enough) };
+  const options = { signal: new AbortController().signal, onEvent: () => {} };
+  await pullCatalogueModel({ ...realPorts, disk, run }, folders(), entry, options);
+  expect((await readFile(gguf())).equals(whole)).toBe(true);
+  expect(calls.length).toBe(2);
 });
 
 test('a machine without Python is told what to install', async () => {

