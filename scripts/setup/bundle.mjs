@@ -30,10 +30,11 @@ export function isBundled({ root }) {
 }
 
 /**
- * Makes dist/ of src/ and the packages that it imports: forty files in place of hundreds, of which a
- * process reads a dozen. `cidery run` came to its first token a fifth sooner by it. It is made beside dist/ and takes its place as a whole, so
- * that dist/ never mixes two states and holds no file whose source is gone. Types are not checked
- * here but by `npm test`: who runs a node need not wait for the proof again.
+ * Makes dist/ of src/ and the packages that it imports: forty files in place of hundreds, of which
+ * a process reads a dozen; `cidery run` came to its first token a fifth sooner by it. It is made
+ * beside dist/ and takes its place as a whole, so that dist/ never mixes two states and holds no
+ * file whose source is gone. Types are not checked here but by `npm test`: who runs a node need
+ * not wait for the proof again.
  * @param {Context} context
  */
 export async function bundle(context) {
