@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { diskFullError, saysDiskFull, SetupError } from './error.mjs';
 import { filesBelow, hashOf, hashOfFiles, textIfThere } from './hash.mjs';
 import { during } from './progress.mjs';
@@ -18,8 +18,8 @@ const entries = [
   'node/open-node',
   'text/template-worker',
 ];
-/** Brings a binary of its own for each platform. */
-const external = ['tokenizers'];
+/** For Node, with all packages inside but for those that bring a binary for each platform. */
+export const forNode = { platform: /** @type {const} */ ('node'), external: ['tokenizers'] };
 
 /**
  * Whether dist/ was built from the sources as they are.
@@ -68,8 +68,7 @@ async function write({ root, progress }, folder) {
     const graph = await rolldown({
       cwd: root,
       input: Object.fromEntries(entries.map((name) => [name, `src/${name}.ts`])),
-      platform: 'node',
-      external,
+      ...forNode,
     });
     try {
       const chunkFileNames = 'shared/[name]-[hash].js';
@@ -91,12 +90,17 @@ async function write({ root, progress }, folder) {
  * @param {readonly string[]} modules
  */
 function notices(modules) {
-  const folders = modules.flatMap((id) => /^.*\/node_modules\/(?:@[^/]+\/)?[^/]+/u.exec(id) ?? []);
-  const texts = [...new Set(folders)].toSorted().map((folder) => {
-    const name = readdirSync(folder).find((file) => /^licen[cs]e/iu.test(file));
-    if (name === undefined) throw new SetupError(`${folder} has no licence`, 'leave it out');
-    const title = folder.slice(dirname(folder).lastIndexOf('node_modules/') + 13);
-    return `${title}\n\n${textIfThere(join(folder, name))}`;
+  /** @type {Map<string, string>} */
+  const folders = new Map();
+  for (const id of modules) {
+    const found = /^.*\/node_modules\/((?:@[^/]+\/)?[^/]+)/u.exec(id);
+    if (found?.[1] !== undefined) folders.set(found[1], found[0]);
+  }
+  const texts = [...folders.keys()].toSorted().map((name) => {
+    const folder = folders.get(name) ?? '';
+    const file = readdirSync(folder).find((entry) => /^licen[cs]e/iu.test(entry));
+    if (file === undefined) throw new SetupError(`${name} has no licence`, 'leave it out');
+    return `${name}\n\n${textIfThere(join(folder, file))}`;
   });
   return texts.join(`\n${'-'.repeat(80)}\n`);
 }

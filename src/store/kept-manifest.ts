@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { limits } from '../base/limits.ts';
 import { type ModelManifest, modelManifestSchema } from '../model/manifest.ts';
@@ -41,7 +41,6 @@ export async function keptManifest(
 }
 
 async function found(disk: Disk, file: string, maker: string): Promise<ModelManifest | null> {
-  if ((await disk.facts(file)) === null) return null;
   const text = await disk.readText(file, limits.keptManifestMaxBytes);
   const kept = keptSchema.parse(JSON.parse(text));
   if (kept.maker !== maker) return null;
@@ -67,6 +66,6 @@ async function keep(
   const kept: z.input<typeof keptSchema> = { maker, modifiedMs, manifest };
   const text = JSON.stringify(kept);
   if (text.length > limits.keptManifestMaxBytes) return;
-  await disk.makeFolder(join(file, '..'));
+  await disk.makeFolder(dirname(file));
   await disk.writeTextAtomically(file, text);
 }

@@ -1,6 +1,7 @@
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'rolldown';
+import { forNode } from '../../scripts/setup/bundle.mjs';
 
 const root = join(import.meta.dirname, '..', '..');
 
@@ -22,8 +23,7 @@ export async function compileChild(source: string): Promise<CompiledChild> {
   const script = join(folder, 'child.js');
   await build({
     input: join(root, source),
-    platform: 'node',
-    external: ['tokenizers'],
+    ...forNode,
     output: { file: script, format: 'esm' },
     logLevel: 'warn',
   });

@@ -8,7 +8,7 @@ import { errorBody } from './errors.ts';
 import { generateOptions } from './options.ts';
 import type { CompletionRequest } from './schemas.ts';
 import type { answerHead } from './chat.ts';
-import { type Totals, totalsOf } from './totals.ts';
+import { type Done, type Totals, totalsOf } from './totals.ts';
 
 /** OpenAI's default for text completions. */
 const defaultMaxTokens = 16;
@@ -115,7 +115,7 @@ export async function textCompletion(
   const choices = Array.from({ length: n * generations.length }, (): Choice => {
     return { text: '', finish: null, logprobs: [] };
   });
-  const ends: Extract<GenerationEvent, { type: 'done' }>[] = [];
+  const ends: Done[] = [];
   for await (const { index, event } of merged(generations, n)) {
     const choice = choices[index];
     if (event.type === 'done') ends.push(event);
@@ -147,7 +147,7 @@ export async function* completionEvents(
   generations: readonly Generation[],
 ): AsyncGenerator<string, void, void> {
   const withUsage = body.stream_options?.include_usage === true;
-  const ends: Extract<GenerationEvent, { type: 'done' }>[] = [];
+  const ends: Done[] = [];
   const offsets = new Map<number, number>();
   const chunk = (choices: object[], totals: Totals | null = null) =>
     jsonEvent({

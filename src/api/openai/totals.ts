@@ -1,6 +1,7 @@
 import type { GenerationEvent } from '../../node/generation.ts';
 
-type Done = Extract<GenerationEvent, { type: 'done' }>;
+/** The end of a prompt's answers. */
+export type Done = Extract<GenerationEvent, { type: 'done' }>;
 
 /** What the closing part of an answer says of the whole. */
 export interface Totals {
